@@ -1,0 +1,2 @@
+//! libfluid: local AI behind one C interface.
+pub mod error;
