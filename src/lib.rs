@@ -1,2 +1,13 @@
 //! libfluid: local AI behind one C interface.
+//!
+//! The map, from the outside in; `docs/architecture.md` walks one call through it.
+//! `ffi` calls `engine`, `engine` calls `backend`; the other rooms depend on none of these.
+
+pub mod backend;
+pub mod chat;
+pub mod engine;
 pub mod error;
+pub mod ffi;
+mod log;
+pub mod request;
+pub mod sampling;

@@ -1,0 +1,91 @@
+# What a person types. A fresh Debian 12 with git and make needs nothing else: `make demo`.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+# A fitting cargo may be off PATH (rustup's folder); the scripts count on the folder target/.
+export PATH := $(shell bash tools/setup.sh --path)
+export FLUID_GOAL := make $(or $(MAKECMDGOALS),demo)
+unexport CARGO_TARGET_DIR CARGO_BUILD_TARGET_DIR CARGO_BUILD_TARGET
+
+MODELS := $(or $(FLUID_MODELS),models)
+CHAT_MODEL := $(MODELS)/SmolLM2-135M-Instruct.Q4_1.gguf
+PROMPT ?= Why is the sky blue? Answer in two sentences.
+
+CARGO_FLAGS := --release --locked
+CFLAGS ?= -O2
+DEMO_CFLAGS := -std=c11 -Wall -Wextra -Wpedantic -Iinclude
+DEMO_LIBS := -Ltarget/release -lfluid -Wl,-rpath,'$$ORIGIN/../release'
+
+SETUP_FLAGS :=
+test test-rust test-python test-c test-header check soak header: SETUP_FLAGS := --test
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
+	  || sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: setup models build ## everything from nothing to an answer of a language model
+	@mkdir -p target/demo
+	$(CC) $(CFLAGS) $(DEMO_CFLAGS) examples/c/chat.c -o target/demo/chat $(DEMO_LIBS)
+	@printf '\nexamples/c/chat.c asks SmolLM2: %s\n\n' '$(subst ','\'',$(PROMPT))'
+	@target/demo/chat '$(CHAT_MODEL)' '$(subst ','\'',$(PROMPT))'
+
+.PHONY: build
+build: setup ## the library: target/release/libfluid.so
+	@bash tools/build.sh build $(CARGO_FLAGS)
+
+# What is tested holds the scripted backend too; one build serves the tests and clippy.
+.PHONY: build-for-tests
+build-for-tests: setup
+	@bash tools/build.sh build $(CARGO_FLAGS) --features fake
+
+.PHONY: test
+test: setup models build-for-tests ## every test
+	@bash tools/run_tests.sh rust python c
+
+.PHONY: test-rust test-python test-c test-header
+test-rust: setup models build-for-tests ## the Rust tests alone
+	@bash tools/run_tests.sh rust
+test-python: setup ## the tests of tools/ alone
+	@bash tools/run_tests.sh python
+test-c: setup models build-for-tests ## the C programs alone
+	@bash tools/run_tests.sh c
+test-header: setup ## is include/fluid.h what the sources say?
+	@cargo test $(CARGO_FLAGS) --features fake --test header
+
+.PHONY: check
+check: setup build-for-tests ## formatting and clippy, warnings denied
+	cargo fmt --all --check
+	cargo clippy $(CARGO_FLAGS) --all-targets --features fake -- -D warnings
+
+.PHONY: header
+header: setup ## write include/fluid.h again from the sources
+	FLUID_UPDATE_HEADER=1 cargo test $(CARGO_FLAGS) --features fake --test header
+
+.PHONY: bench
+bench: setup models build ## the measurements of benches/
+	cargo bench --locked
+
+.PHONY: soak
+soak: setup models build-for-tests ## the tests with the soaks at full length
+	@FLUID_SOAK=full bash tools/run_tests.sh rust c
+
+.PHONY: setup
+setup:
+	@bash tools/setup.sh $(SETUP_FLAGS)
+
+.PHONY: models
+models: setup ## the model files, checked
+	@.venv/bin/python tools/fetch_models.py
+
+.PHONY: check-fresh
+check-fresh: ## make demo, twice, in a bare Debian 12 (root and debootstrap needed)
+	@bash tools/check-fresh-debian.sh
+
+.PHONY: clean
+clean: ## remove what was built (models stay)
+	rm -rf target .venv

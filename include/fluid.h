@@ -1,0 +1,460 @@
+#ifndef FLUID_H
+#define FLUID_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * libfluid: local AI behind one C interface.
+ *
+ * Statuses   Functions return a fluid_status: 0 done, above 0 an outcome, below 0 an error. On an
+ *            error nothing is written to outputs, and fluid_last_error() tells why, in one line.
+ * Handles    fluid_engine, fluid_model, fluid_job and fluid_queue are opaque and never pointers
+ *            to memory: a handle that was freed, or is of another kind, is an error, not a crash.
+ *            Freeing NULL does nothing. Freeing while other threads use a handle is safe: their
+ *            calls return.
+ * Ownership  Every pointer is one of: borrowed for the call; borrowed until what its function
+ *            says; owned by the caller, free with the function named; static.
+ * Text       UTF-8, NUL-terminated; paths too, on every system. Requests, options and results
+ *            are JSON; requests and results in OpenAI's field names.
+ * Events     A job tells of itself in events and ends with exactly one FLUID_EVENT_END. When
+ *            its reader is slow, the job pauses; other jobs go on.
+ * Cancelling By a callback's return value, fluid_job_cancel, a deadline, or freeing: the final
+ *            event comes within 100 ms. Native work that cannot be stopped goes on unseen until
+ *            it ends; fluid_engine_free waits for it.
+ * Safety     Nothing here prints, exits or aborts; bad paths, broken files, wrong JSON, a panic
+ *            or a C++ exception are statuses. What cannot be caught inside a process is an
+ *            abort() or a fault on a thread of the model library itself: files and requests
+ *            are checked before it sees them for that reason.
+ * Forks      In a forked child every function that returns a fluid_status returns
+ *            FLUID_ERROR_FORKED; call exec.
+ * Process    The library is never unloaded; do not dlclose it in the hope of freeing memory,
+ *            free engines. Returning from main with jobs running is fine.
+ *
+ * Threads
+ *   any thread, any number at once:        all functions not named below
+ *   one thread at a time for each handle   fluid_job_next, fluid_queue_next
+ *     (others get FLUID_ERROR_BUSY):
+ *   not from inside the log callback       fluid_log_set
+ *     (FLUID_ERROR_BUSY):
+ *   Event callbacks run on the thread that made the blocking call, and every function may be
+ *   called from inside. The log callback runs on any thread.
+ */
+
+// Version of the binary interface this header describes: the major number in the upper 16
+// bits, the minor one in the lower.
+#define FLUID_ABI_VERSION (1 << 16)
+
+// Owns models and jobs. Make one with `fluid_engine_new`, free it with `fluid_engine_free`.
+typedef struct fluid_engine fluid_engine;
+
+// A long act, its events and its result. Free it with `fluid_job_free`.
+typedef struct fluid_job fluid_job;
+
+// A loaded model. Free it with `fluid_model_free`.
+typedef struct fluid_model fluid_model;
+
+// The events of many jobs, for one reader. Free it with `fluid_queue_free`.
+typedef struct fluid_queue fluid_queue;
+
+// What a call or a job came to: 0 success, above 0 an outcome, below 0 an error.
+typedef int32_t fluid_status;
+
+// What an event tells. Skip kinds you do not know.
+typedef int32_t fluid_event_kind;
+
+// One thing that happened in a job. Read no field beyond `struct_size`: the struct grows at
+// its end. The event and all it points to belong to the library.
+typedef struct {
+  // Bytes of the struct as the library knows it.
+  uint32_t struct_size;
+  // What happened: one of `FLUID_EVENT_...`.
+  fluid_event_kind kind;
+  // How the job ended, in a final event; else `FLUID_OK`.
+  fluid_status status;
+  // Index of the choice, 0 while requests have one.
+  int32_t choice;
+  // Id of the token, or -1.
+  int32_t token;
+  // Log-probability of the token, or NaN where it was not asked for.
+  float logprob;
+  // Whole, valid UTF-8 with a NUL after it; never `NULL`. In a final event of a failed job,
+  // the error's message.
+  const char *text;
+  // Bytes of `text`, the NUL not counted; a text may hold a NUL itself.
+  size_t text_len;
+  // JSON with a NUL after it; empty where there is none, never `NULL`.
+  const char *json;
+  // Bytes of `json`, the NUL not counted.
+  size_t json_len;
+  // Where a segment of speech starts, in seconds; 0 for text.
+  double start;
+  // Where a segment of speech ends, in seconds; 0 for text.
+  double end;
+  // How far the job is, from 0 to 1, in a progress event; else 0.
+  double progress;
+  // Seconds from the start of the job to what the event tells.
+  double elapsed;
+  // Seconds from what the event tells to now: how far its reader is behind.
+  double age;
+} fluid_event;
+
+// Called with each event of a job, on the thread that made the blocking call, and never after
+// that call has returned. The event is borrowed until the callback returns. Return 0 to go on,
+// anything else to cancel the job; then it is not called again.
+typedef int32_t (*fluid_event_fn)(const fluid_event *event, void *user_data);
+
+// How much a log line matters.
+typedef int32_t fluid_log_level;
+
+// Called with each log line, on any thread, also on several at once. `line` has no line break
+// at its end and is borrowed until the callback returns. Log lines of calls made inside the
+// callback are dropped.
+typedef void (*fluid_log_fn)(fluid_log_level level, const char *line, void *user_data);
+
+// Done.
+#define FLUID_OK 0
+
+// Nothing came within the time given; call again.
+#define FLUID_TIMEOUT 1
+
+// The job's final event was read before; there are no more.
+#define FLUID_END 2
+
+// The job was cancelled, or what it belongs to was freed. The result holds what came so far.
+#define FLUID_CANCELLED 10
+
+// The job's deadline passed. The result holds what came so far.
+#define FLUID_DEADLINE 11
+
+// A pointer is `NULL` or a value out of range; mend the call.
+#define FLUID_ERROR_INVALID_ARGUMENT -10
+
+// A handle was freed, is of another kind, or never was one; mend the call.
+#define FLUID_ERROR_INVALID_HANDLE -11
+
+// A string is not UTF-8; convert it.
+#define FLUID_ERROR_INVALID_UTF8 -12
+
+// A text is not JSON; mend it at the line and column named.
+#define FLUID_ERROR_INVALID_JSON -20
+
+// A field has a wrong type or range; mend it at the path named.
+#define FLUID_ERROR_INVALID_REQUEST -21
+
+// A field or device is known, but this build lacks it; leave it out.
+#define FLUID_ERROR_UNSUPPORTED -22
+
+// The prompt does not fit into the context; shorten it, or load with a larger `n_ctx`.
+#define FLUID_ERROR_CONTEXT_OVERFLOW -23
+
+// A file is not there; check the path.
+#define FLUID_ERROR_NOT_FOUND -30
+
+// A file cannot be read; check permissions and the disk.
+#define FLUID_ERROR_IO -31
+
+// A file is not a whole, valid model; fetch it again.
+#define FLUID_ERROR_INVALID_MODEL -32
+
+// The model is of an architecture or format version that this build cannot run.
+#define FLUID_ERROR_UNSUPPORTED_MODEL -33
+
+// This processor lacks instructions that the build needs; use a build for older processors.
+#define FLUID_ERROR_UNSUPPORTED_CPU -34
+
+// The call would wait for itself, or another thread is inside the same call.
+#define FLUID_ERROR_BUSY -40
+
+// Too many jobs wait for the model; try again when some have ended.
+#define FLUID_ERROR_QUEUE_FULL -41
+
+// Memory or threads could not be had; use a smaller model or context.
+#define FLUID_ERROR_OUT_OF_MEMORY -50
+
+// The model library failed; the message holds its words.
+#define FLUID_ERROR_BACKEND -51
+
+// Your callback threw a C++ exception; the job was cancelled.
+#define FLUID_ERROR_CALLBACK -52
+
+// This process is a fork of the one that used the library; only `exec` helps.
+#define FLUID_ERROR_FORKED -60
+
+// A bug of this library; please report the message.
+#define FLUID_ERROR_INTERNAL -70
+
+// `progress` tells how far a load or a long prompt is, from 0 to 1.
+#define FLUID_EVENT_PROGRESS 1
+
+// A token was drawn: `token` and `text`. The text may be empty while a character or a stop
+// string is undecided; `token` is -1 for text that was held back until the end.
+#define FLUID_EVENT_TOKEN 2
+
+// The job's one end: `status` tells how, and `json` holds the result of a generation.
+#define FLUID_EVENT_END 100
+
+// A call or a job failed.
+#define FLUID_LOG_ERROR 1
+
+// Something works, but not as asked.
+#define FLUID_LOG_WARN 2
+
+// Loads, frees, choices made.
+#define FLUID_LOG_INFO 3
+
+// What the model libraries say, step by step.
+#define FLUID_LOG_DEBUG 4
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// Version of the binary interface of the library that is loaded. A program works with it if
+// the major number (upper 16 bits) is that of `FLUID_ABI_VERSION` and the minor number is not
+// smaller. Works on any thread, in a forked child too.
+uint32_t fluid_abi_version(void);
+
+// Version of the library that is loaded, such as "0.1.0". The string is static.
+const char *fluid_version(void);
+
+// The name of `status`, such as `FLUID_ERROR_NOT_FOUND`; "unknown status" for a number that is
+// none. Works on any thread, in a forked child too. The string is static.
+const char *fluid_status_name(fluid_status status);
+
+// One line on why this thread's last call failed; empty after a call that did not.
+// Never `NULL`. The string is borrowed until this thread's next call of the library.
+const char *fluid_last_error(void);
+
+// Frees a string that a function of this library gave you to own. `NULL` does nothing.
+//
+// Callers see to it that:
+// `text` is `NULL`, or such a string that was not freed yet.
+void fluid_string_free(char *text);
+
+// Makes an engine. Several can live side by side; each has its own models and threads.
+//
+// `options_json`: `NULL`, or a JSON object borrowed for the call: `max_queue`, how many jobs
+// may wait for a slot of one model (256); `event_queue`, how many events wait in one job for
+// its reader before the job pauses (256).
+//
+// Errors: `FLUID_ERROR_INVALID_JSON`, `FLUID_ERROR_INVALID_REQUEST` for an unknown key or a
+// wrong value. On success `*out_engine` is owned by the caller, free with `fluid_engine_free`.
+//
+// Callers see to it that:
+// `options_json` is `NULL` or NUL-terminated; `out_engine` is `NULL` or can be written to.
+fluid_status fluid_engine_new(const char *options_json, fluid_engine **out_engine);
+
+// Frees an engine: cancels its jobs, frees its models, joins its threads. Native work that
+// cannot be stopped (one node of a model's graph, the reading of a model's metadata) is waited
+// for. Handles of its models then are invalid; handles of its jobs live until they are freed,
+// their events and results too. Calls that wait for its jobs return `FLUID_CANCELLED`. `NULL`
+// does nothing.
+//
+// Errors: `FLUID_ERROR_INVALID_HANDLE` when it was freed before.
+fluid_status fluid_engine_free(fluid_engine *engine);
+
+// Loads the model at `path` and waits until it can be used.
+//
+// `path` is a GGUF file, UTF-8 on every system, borrowed for the call. `options_json` is `NULL`
+// or a JSON object, borrowed for the call; an unknown key is refused:
+//
+// | key | meaning | default |
+// |---|---|---|
+// | `n_ctx` | tokens of context for each job | the model's own, at most 4096 |
+// | `n_parallel` | jobs that run together, 1 to 64; each takes memory for its context | 4 |
+// | `n_threads` | threads that compute | one for each physical core |
+// | `n_ubatch` | most tokens of one computation | 512 |
+// | `use_mmap` | map the file instead of reading it; do not change it while it is mapped | true |
+// | `device` | `"AUTO"` or `"CPU"` | `"AUTO"` |
+// | `chat_template` | a Jinja template in place of the model's own | the model's own |
+// | `deadline_ms` | give up after this time | none |
+//
+// `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` events and the final one, on this
+// thread, and can cancel the load. `user_data` is handed to it.
+//
+// Outcomes: `FLUID_CANCELLED`, `FLUID_DEADLINE`. Errors: `FLUID_ERROR_NOT_FOUND`,
+// `FLUID_ERROR_IO`, `FLUID_ERROR_INVALID_MODEL` (the file is cut, altered or no GGUF),
+// `FLUID_ERROR_UNSUPPORTED_MODEL`, `FLUID_ERROR_UNSUPPORTED_CPU`,
+// `FLUID_ERROR_OUT_OF_MEMORY`, and those of the options. On `FLUID_OK` `*out_model` is owned by
+// the caller, free with `fluid_model_free`.
+//
+// Callers see to it that:
+// Strings are NUL-terminated; `out_model` can be written to; `callback` can be called with
+// `user_data` until this returns.
+fluid_status fluid_load_model(fluid_engine *engine,
+                              const char *path,
+                              const char *options_json,
+                              fluid_event_fn callback,
+                              void *user_data,
+                              fluid_model **out_model);
+
+// Starts to load a model; arguments, outcomes and errors as of `fluid_load_model`, except that
+// what concerns the file comes with the final event. After a final event with `FLUID_OK`,
+// `fluid_job_take_model` hands out the model. On success `*out_job` is owned by the caller, free
+// with `fluid_job_free`.
+//
+// Callers see to it that:
+// Strings are NUL-terminated; `out_job` can be written to.
+fluid_status fluid_load_model_start(fluid_engine *engine,
+                                    const char *path,
+                                    const char *options_json,
+                                    fluid_job **out_job);
+
+// Describes a model as a JSON object: `name`, `path`, `architecture`, `parameters`,
+// `file_bytes`, `weights_bytes`, `quantization`, `context_length` (of one job),
+// `context_length_trained`, `n_parallel`, `chat_template`, `backend`, `device`, `threads` and
+// more. On success `*out_json` is owned by the caller, free with `fluid_string_free`.
+//
+// Callers see to it that:
+// `out_json` can be written to.
+fluid_status fluid_model_info(fluid_model *model, char **out_json);
+
+// Frees a model: its running and waiting jobs end as cancelled, its memory is given back, its
+// threads are joined. Safe while other threads use the model: their calls return. `NULL` does
+// nothing.
+//
+// Errors: `FLUID_ERROR_INVALID_HANDLE` when it was freed before.
+fluid_status fluid_model_free(fluid_model *model);
+
+// Generates an answer and waits for its end.
+//
+// `request_json` is a JSON object in the field names of OpenAI's chat completions, borrowed for
+// the call: `messages`, or `prompt` (a text, or an array of token ids) for a raw completion;
+// `max_tokens` or `max_completion_tokens`, `stop`, `temperature`, `top_p`, `seed`, `logit_bias`,
+// `presence_penalty`, `frequency_penalty`; of our own: `top_k`, `min_p`, `repeat_penalty`,
+// `repeat_last_n`, `chat_template_kwargs`, `deadline_ms`. What the request leaves out is as in
+// llama.cpp: temperature 0.8, top_k 40, top_p 0.95, min_p 0.05, no penalties, a random seed. A
+// field that OpenAI defines and this build lacks is refused; a field that nobody defines is
+// ignored and logged.
+//
+// `callback` may be `NULL`; it gets a `FLUID_EVENT_TOKEN` for each token and the final event, on
+// this thread, and can cancel. `user_data` is handed to it.
+//
+// `out_json` may be `NULL`. On `FLUID_OK`, `FLUID_CANCELLED` and `FLUID_DEADLINE` `*out_json` is
+// OpenAI's result object with the text so far, `usage`, `finish_reason` ("stop", "length",
+// "cancelled" or "deadline"), `seed` and `timings`; it is owned by the caller, free with
+// `fluid_string_free`.
+//
+// Errors: `FLUID_ERROR_INVALID_JSON`, `FLUID_ERROR_INVALID_REQUEST`, `FLUID_ERROR_UNSUPPORTED`,
+// `FLUID_ERROR_CONTEXT_OVERFLOW`, `FLUID_ERROR_QUEUE_FULL`, `FLUID_ERROR_BACKEND`,
+// `FLUID_ERROR_CALLBACK`.
+//
+// Callers see to it that:
+// `request_json` is NUL-terminated; `out_json` is `NULL` or can be written to; `callback` can
+// be called with `user_data` until this returns.
+fluid_status fluid_generate(fluid_model *model,
+                            const char *request_json,
+                            fluid_event_fn callback,
+                            void *user_data,
+                            char **out_json);
+
+// Starts a generation; `request_json`, outcomes and errors as of `fluid_generate`, except that
+// what the model finds (`FLUID_ERROR_CONTEXT_OVERFLOW`, `FLUID_ERROR_BACKEND`) comes with the
+// final event. On success `*out_job` is owned by the caller, free with `fluid_job_free`.
+//
+// Callers see to it that:
+// `request_json` is NUL-terminated; `out_job` can be written to.
+fluid_status fluid_generate_start(fluid_model *model,
+                                  const char *request_json,
+                                  fluid_job **out_job);
+
+// Waits for the job's next event: `timeout_ms` 0 only looks, below 0 waits for as long as it
+// takes. On `FLUID_OK` `*out_event` is borrowed until the next call of this function for the
+// job, or until the job is freed.
+//
+// Outcomes: `FLUID_TIMEOUT`; `FLUID_END` after the final event; `FLUID_CANCELLED` when the job
+// was freed while this call waited. Errors: `FLUID_ERROR_BUSY` while another thread is in this
+// call, or when a queue delivers the job's events.
+//
+// Callers see to it that:
+// `out_event` can be written to.
+fluid_status fluid_job_next(fluid_job *job, int32_t timeout_ms, const fluid_event **out_event);
+
+// Cancels a job. Its final event comes within 100 ms with `FLUID_CANCELLED`, unless the job
+// ended before; native work that cannot be stopped goes on unseen until it ends. Any thread may
+// call this at any time.
+fluid_status fluid_job_cancel(fluid_job *job);
+
+// The result of a job that has ended: of a generation, OpenAI's object as `fluid_generate`
+// describes it, also when it was cancelled or failed; of a load, `{}`. `*out_json` is borrowed
+// until the job is freed.
+//
+// Errors: `FLUID_ERROR_BUSY` while the job runs.
+//
+// Callers see to it that:
+// `out_json` can be written to.
+fluid_status fluid_job_json(fluid_job *job, const char **out_json);
+
+// Takes the model out of a load that ended with `FLUID_OK`, once. A load that is freed before
+// frees its model. `*out_model` is owned by the caller, free with `fluid_model_free`.
+//
+// Errors: `FLUID_ERROR_BUSY` while the load runs; `FLUID_ERROR_INVALID_ARGUMENT` when there is no
+// model to take.
+//
+// Callers see to it that:
+// `out_model` can be written to.
+fluid_status fluid_job_take_model(fluid_job *job, fluid_model **out_model);
+
+// Has `queue` deliver the job's events, those that wait included. A job stays with its queue
+// until either is freed.
+//
+// Errors: `FLUID_ERROR_BUSY` when the job is attached already, or a thread waits in
+// `fluid_job_next` for it.
+fluid_status fluid_job_attach(fluid_job *job, fluid_queue *queue);
+
+// Frees a job: cancels it if it runs; a thread that waits in `fluid_job_next` for it returns
+// `FLUID_CANCELLED`. Its events and its `fluid_job_json` text are gone. `NULL` does nothing.
+//
+// Errors: `FLUID_ERROR_INVALID_HANDLE` when it was freed before.
+fluid_status fluid_job_free(fluid_job *job);
+
+// Makes a queue. Attach jobs to it with `fluid_job_attach`. On success `*out_queue` is owned by
+// the caller, free with `fluid_queue_free`.
+//
+// Callers see to it that:
+// `out_queue` can be written to.
+fluid_status fluid_queue_new(fluid_queue **out_queue);
+
+// Waits for the next event of any attached job, in turn among the jobs that have one:
+// `timeout_ms` 0 only looks, below 0 waits for as long as it takes. On `FLUID_OK` `*out_job` is
+// the job's handle, which you own as before, and `*out_event` is borrowed until the next call
+// of this function for the queue, or until the queue or that job is freed.
+//
+// Outcomes: `FLUID_TIMEOUT`; `FLUID_CANCELLED` when the queue was freed while this call waited.
+// Errors: `FLUID_ERROR_BUSY` while another thread is in this call.
+//
+// Callers see to it that:
+// `out_job` and `out_event` can be written to.
+fluid_status fluid_queue_next(fluid_queue *queue,
+                              int32_t timeout_ms,
+                              fluid_job **out_job,
+                              const fluid_event **out_event);
+
+// Frees a queue. Its jobs go on; their events can be read with `fluid_job_next` again. A thread
+// that waits in `fluid_queue_next` returns `FLUID_CANCELLED`. `NULL` does nothing.
+//
+// Errors: `FLUID_ERROR_INVALID_HANDLE` when it was freed before.
+fluid_status fluid_queue_free(fluid_queue *queue);
+
+extern void fluid_call_log(void (*callback)(fluid_log_level, const char*, void*),
+                           fluid_log_level level,
+                           const char *line,
+                           void *user_data);
+
+// Sets the one log callback of the process; `level` and what matters more is passed to it.
+// `NULL` makes the log silent again, as it is at first. Returns once all running calls of the
+// callback before have ended.
+//
+// Errors: `FLUID_ERROR_INVALID_ARGUMENT` for an unknown level; `FLUID_ERROR_BUSY` from inside the
+// callback.
+//
+// Callers see to it that:
+// `callback` can be called with `user_data` on any thread until it is replaced.
+fluid_status fluid_log_set(fluid_log_fn callback, void *user_data, fluid_log_level level);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* FLUID_H */

@@ -1,0 +1,204 @@
+//! A scripted backend for tests: says a given text, as slowly or badly as the script wants.
+//!
+//! The path is `fake:` and a JSON object; see [`Script`]. Tokens 0 to 255 are the bytes, 256 ends
+//! an answer.
+#![forbid(unsafe_code)]
+
+use std::time::{Duration, Instant};
+
+use serde_json::{json, Map, Value};
+
+use super::{Backend, BatchToken, Decoded, Interrupt, Limits, Loaded, ModelInfo, Progress, Vocab};
+use crate::error::{Error, ErrorKind, Result};
+use crate::request::LoadOptions;
+
+const END: u32 = 256;
+
+/// What a test can ask for; every field is optional.
+struct Script {
+    /// The answer to everything.
+    reply: Vec<u8>,
+    /// Milliseconds a load takes.
+    load_ms: u64,
+    /// The load fails with this message.
+    load_error: Option<String>,
+    /// The load panics.
+    load_panic: bool,
+    /// A load or computation in progress does not notice that it should stop.
+    deaf: bool,
+    /// Microseconds of a computation, for each of its tokens.
+    token_us: u64,
+    /// The computation that would give this token of an answer fails.
+    error_at: Option<u64>,
+    /// The computation that would give this token of an answer panics.
+    panic_at: Option<u64>,
+    /// All logits are NaN.
+    nan: bool,
+    /// Only whole sequences can be dropped, as in recurrent models.
+    recurrent: bool,
+}
+
+impl Script {
+    fn parse(text: &str) -> Result<Self> {
+        let map: Map<String, Value> = serde_json::from_str(text)
+            .map_err(|error| Error::new(ErrorKind::InvalidModel, format!("fake script: {error}")))?;
+        let number = |name: &str| map.get(name).and_then(Value::as_u64);
+        let flag = |name: &str| map.get(name).and_then(Value::as_bool).unwrap_or(false);
+        let string = |name: &str| map.get(name).and_then(Value::as_str).map(str::to_owned);
+        Ok(Self {
+            reply: string("reply").unwrap_or_else(|| "Hello!".to_owned()).into_bytes(),
+            load_ms: number("load_ms").unwrap_or(0),
+            load_error: string("load_error"),
+            load_panic: flag("load_panic"),
+            deaf: flag("deaf"),
+            token_us: number("token_us").unwrap_or(0),
+            error_at: number("error_at"),
+            panic_at: number("panic_at"),
+            nan: flag("nan"),
+            recurrent: flag("recurrent"),
+        })
+    }
+}
+
+struct Fake {
+    script: Script,
+    interrupt: Interrupt,
+    n_batch: usize,
+    /// Tokens of each sequence, and where its answer begins.
+    sequences: Vec<(Vec<u32>, Option<usize>)>,
+    outputs: Vec<Option<Vec<f32>>>,
+}
+
+pub(super) fn load(
+    script: &str,
+    options: &LoadOptions,
+    interrupt: &Interrupt,
+    progress: Progress<'_>,
+) -> Result<Option<Loaded>> {
+    let script = Script::parse(script)?;
+    assert!(!script.load_panic, "the fake script asks for a panic");
+    let end = Instant::now() + Duration::from_millis(script.load_ms);
+    while Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(1));
+        let left = end.saturating_duration_since(Instant::now()).as_millis() as f32;
+        if !progress(1.0 - left / script.load_ms as f32) && !script.deaf {
+            return Ok(None);
+        }
+    }
+    if let Some(message) = script.load_error {
+        return Err(Error::new(ErrorKind::InvalidModel, message));
+    }
+    if !progress(1.0) {
+        return Ok(None);
+    }
+    let limits = Limits {
+        n_ctx: options.n_ctx.unwrap_or(4_096),
+        n_parallel: options.n_parallel,
+        n_batch: options.n_ubatch,
+    };
+    Ok(Some(Loaded {
+        backend: Box::new(Fake {
+            script,
+            interrupt: interrupt.clone(),
+            n_batch: limits.n_batch as usize,
+            sequences: vec![(Vec::new(), None); limits.n_parallel as usize],
+            outputs: Vec::new(),
+        }),
+        limits,
+        vocab: vocab(),
+        info: info(),
+    }))
+}
+
+fn vocab() -> Vocab {
+    let mut vocab = Vocab::default();
+    for byte in 0..=255u8 {
+        vocab.push(&[byte], false);
+    }
+    vocab.push(b"", true);
+    vocab
+}
+
+fn info() -> ModelInfo {
+    let mut details = Map::new();
+    details.insert("backend".into(), json!("fake"));
+    details.insert("device".into(), json!("CPU"));
+    ModelInfo {
+        name: "fake".into(),
+        details,
+        ..ModelInfo::default()
+    }
+}
+
+impl Fake {
+    /// Passes the time of `count` tokens. False: interrupted.
+    fn compute(&self, count: usize) -> bool {
+        let end = Instant::now() + Duration::from_micros(self.script.token_us * count as u64);
+        loop {
+            if self.interrupt.is_raised() && !self.script.deaf {
+                return false;
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            std::thread::sleep(left.min(Duration::from_millis(1)));
+        }
+    }
+
+    fn answer(&mut self, token: &BatchToken) -> Result<Vec<f32>> {
+        let (tokens, start) = &mut self.sequences[token.sequence as usize];
+        let start = *start.get_or_insert(tokens.len());
+        let step = tokens.len() - start;
+        assert!(self.script.panic_at != Some(step as u64), "the fake script asks for a panic");
+        if self.script.error_at == Some(step as u64) {
+            return Err(Error::new(ErrorKind::Backend, "the fake script asks for an error"));
+        }
+        let next = self.script.reply.get(step).map_or(END, |&byte| u32::from(byte));
+        let low = if self.script.nan { f32::NAN } else { 0.0 };
+        let mut logits = vec![low; END as usize + 1];
+        if !self.script.nan {
+            logits[next as usize] = 50.0;
+        }
+        Ok(logits)
+    }
+}
+
+impl Backend for Fake {
+    fn tokenize(&mut self, text: &str, _special: bool) -> Result<Vec<u32>> {
+        Ok(text.bytes().map(u32::from).collect())
+    }
+
+    fn decode(&mut self, batch: &[BatchToken]) -> Result<Decoded> {
+        assert!(batch.len() <= self.n_batch, "a batch of {} tokens", batch.len());
+        if !self.compute(batch.len()) {
+            return Ok(Decoded::Interrupted);
+        }
+        self.outputs.clear();
+        for token in batch {
+            let (tokens, _) = &mut self.sequences[token.sequence as usize];
+            assert_eq!(tokens.len(), token.position as usize, "a gap in a sequence");
+            tokens.push(token.token);
+            let output = token.output.then(|| self.answer(token)).transpose()?;
+            self.outputs.push(output);
+        }
+        Ok(Decoded::Done)
+    }
+
+    fn logits(&mut self, index: usize) -> Result<&mut [f32]> {
+        match self.outputs.get_mut(index) {
+            Some(Some(logits)) => Ok(logits),
+            _ => Err(Error::new(ErrorKind::Internal, format!("no logits were asked for row {index}"))),
+        }
+    }
+
+    fn truncate(&mut self, sequence: u32, from: u32) -> bool {
+        let (tokens, start) = &mut self.sequences[sequence as usize];
+        let whole = from == 0 || (self.script.recurrent && tokens.len() > from as usize);
+        tokens.truncate(if whole { 0 } else { from as usize });
+        if from == 0 {
+            *start = None;
+        }
+        from == 0 || !whole
+    }
+}

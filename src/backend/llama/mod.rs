@@ -1,0 +1,154 @@
+//! GGUF models through llama.cpp.
+
+mod batch;
+mod cpu;
+mod gguf;
+mod info;
+mod native;
+mod native_log;
+mod shim;
+
+use std::path::Path;
+
+use llama_cpp_2::llama_backend::LlamaBackend;
+use once_cell::sync::OnceCell;
+
+use self::batch::Batch;
+use self::native::{Context, ContextSize, NativeModel};
+use super::{Backend, BatchToken, Decoded, Interrupt, Limits, Loaded, Progress};
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::log;
+use crate::request::LoadOptions;
+
+/// The share of a load's progress that reading the weights has; the context has the rest.
+const WEIGHTS: f32 = 0.95;
+
+/// Started once for the process, on first use; it is never stopped.
+static BACKEND: OnceCell<LlamaBackend> = OnceCell::new();
+
+fn start() -> Result<()> {
+    BACKEND.get_or_try_init(|| {
+        cpu::check()?;
+        // SAFETY: called before anything else of llama.cpp; the callback keeps to its contract.
+        unsafe { shim::fluid_llama_prepare(Some(shim::on_log)) };
+        LlamaBackend::init().map_err(|error| {
+            Error::new(ErrorKind::Backend, format!("llama.cpp does not start: {error}"))
+        })
+    })?;
+    Ok(())
+}
+
+pub(super) fn load(
+    path: &str,
+    options: &LoadOptions,
+    interrupt: &Interrupt,
+    progress: Progress<'_>,
+) -> Result<Option<Loaded>> {
+    start()?;
+    let summary = gguf::check(Path::new(path))?;
+    if summary.architecture.task != gguf::Task::Generation {
+        let message = format!(
+            "{path}: \"{}\" models turn text into vectors; this build only generates text",
+            summary.architecture.name
+        );
+        return Err(Error::new(ErrorKind::UnsupportedModel, message));
+    }
+    if !progress(0.0) {
+        return Ok(None);
+    }
+    let mut weights = |done: f32| progress(done * WEIGHTS);
+    let Some(model) = NativeModel::load(path, options.use_mmap, &mut weights)? else {
+        return Ok(None);
+    };
+    let vocab = info::vocab(&model)?;
+    let size = size(&summary, options)?;
+    let context = Context::new(model, &size, interrupt.clone())?;
+    let (n_ctx, n_batch) = context.sizes();
+    let limits = Limits {
+        n_ctx,
+        n_parallel: size.n_parallel,
+        n_batch,
+    };
+    let info = info::describe(path, &summary, context.model(), &vocab, size.n_threads)?;
+    if !progress(1.0) {
+        return Ok(None);
+    }
+    log!(Info, "{path}: {} threads, {} slots of {n_ctx} tokens", size.n_threads, size.n_parallel);
+    let backend = Llama {
+        context,
+        interrupt: interrupt.clone(),
+        batch: Batch::default(),
+        n_vocab: vocab.len(),
+    };
+    Ok(Some(Loaded {
+        backend: Box::new(backend),
+        limits,
+        vocab,
+        info,
+    }))
+}
+
+/// Without `n_ctx`, at most this many tokens: a model's own maximum can be a machine's memory.
+const DEFAULT_CONTEXT: u32 = 4_096;
+
+fn size(summary: &gguf::Summary, options: &LoadOptions) -> Result<ContextSize> {
+    let default = summary.n_ctx_train.clamp(8, DEFAULT_CONTEXT);
+    let n_ctx = options.n_ctx.unwrap_or(default);
+    if let Some(limit) = summary.position_limit.filter(|limit| n_ctx > *limit) {
+        let message = format!("{n_ctx} is more than the {limit} positions that this model has");
+        return Err(Error::invalid_request("n_ctx", message));
+    }
+    Ok(ContextSize {
+        n_ctx,
+        n_parallel: options.n_parallel,
+        n_ubatch: options.n_ubatch,
+        n_threads: options.n_threads.unwrap_or_else(cpu::physical_cores),
+    })
+}
+
+/// A model's native state.
+struct Llama {
+    context: Context,
+    interrupt: Interrupt,
+    batch: Batch,
+    n_vocab: usize,
+}
+
+impl Backend for Llama {
+    fn tokenize(&mut self, text: &str, special: bool) -> Result<Vec<u32>> {
+        native::tokenize(self.context.model(), text, special)
+    }
+
+    fn decode(&mut self, batch: &[BatchToken]) -> Result<Decoded> {
+        let batch = self.batch.raw(batch);
+        match self.context.decode(&batch.raw)? {
+            0 => Ok(Decoded::Done),
+            2 => Ok(Decoded::Interrupted),
+            1 => Err(Error::new(
+                ErrorKind::Backend,
+                "llama.cpp found no room in the KV cache",
+            )),
+            // An interrupt can also surface as a failed computation.
+            _ if self.interrupt.is_raised() => Ok(Decoded::Interrupted),
+            code => Err(Error::new(
+                ErrorKind::Backend,
+                format!("llama.cpp could not compute the batch (code {code}); the log has more"),
+            )),
+        }
+    }
+
+    fn logits(&mut self, index: usize) -> Result<&mut [f32]> {
+        self.context.logits(index, self.n_vocab)
+    }
+
+    fn truncate(&mut self, sequence: u32, from: u32) -> bool {
+        match self.context.remove(sequence, from) {
+            Ok(true) => true,
+            // Whole sequences can always be dropped; a broken context computes nothing any more.
+            Ok(false) | Err(_) => {
+                let _ = self.context.remove(sequence, 0);
+                from == 0
+            }
+        }
+    }
+}

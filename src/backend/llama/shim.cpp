@@ -1,0 +1,180 @@
+// Calls llama.cpp so that nothing it throws reaches Rust.
+//
+// A failed GGML_ASSERT calls abort(). ggml lets a callback look on before; ours throws instead,
+// when the failing thread is inside one of the calls below: the exception unwinds through
+// llama.cpp and becomes an error here. On any other thread (ggml's own workers) it returns, and
+// the process aborts as ggml meant it to.
+
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <new>
+#include <stdexcept>
+
+#include "ggml-cpu.h"
+#include "ggml.h"
+#include "llama.h"
+
+namespace {
+
+// What went wrong; kept in step with `Failure` in shim.rs.
+enum failure_kind : int32_t {
+    FAILURE_NONE      = 0,
+    FAILURE_EXCEPTION = 1,
+    FAILURE_MEMORY    = 2,
+    FAILURE_ASSERT    = 3,
+};
+
+struct failure {
+    int32_t kind;
+    char    text[508];
+};
+
+struct assert_failed : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+thread_local int  depth         = 0;
+thread_local bool assert_thrown = false;
+
+std::terminate_handler host_terminate_handler = nullptr;
+
+void on_abort(const char * message) {
+    if (depth > 0 && std::uncaught_exceptions() == 0) {
+        assert_thrown = true;
+        throw assert_failed(message);
+    }
+}
+
+void note(failure * out, int32_t kind, const char * text) noexcept {
+    out->kind = kind;
+    std::snprintf(out->text, sizeof(out->text), "%s", text);
+}
+
+// Runs `body`; whatever it throws goes into `out`.
+template <typename Body> void guarded(failure * out, Body && body) noexcept {
+    out->kind     = FAILURE_NONE;
+    assert_thrown = false;
+    ++depth;
+    try {
+        body();
+    } catch (const assert_failed & error) {
+        note(out, FAILURE_ASSERT, error.what());
+    } catch (const std::bad_alloc &) {
+        note(out, FAILURE_MEMORY, "out of memory");
+    } catch (const std::exception & error) {
+        note(out, FAILURE_EXCEPTION, error.what());
+    } catch (...) {
+        note(out, FAILURE_EXCEPTION, "an exception of unknown type");
+    }
+    --depth;
+    // llama.cpp catches std::exception itself in places; state may be half built all the same.
+    if (assert_thrown && out->kind == FAILURE_NONE) {
+        note(out, FAILURE_ASSERT, "an assertion failed");
+    }
+}
+
+// Runs before the constructors of ggml.cpp, which replaces the host's terminate handler.
+__attribute__((constructor(101))) void remember_terminate_handler() {
+    host_terminate_handler = std::get_terminate();
+}
+
+}  // namespace
+
+extern "C" {
+
+// Once, before anything else of llama.cpp is called.
+void fluid_llama_prepare(ggml_log_callback log) {
+    llama_log_set(log, nullptr);
+    ggml_set_abort_callback(on_abort);
+    if (host_terminate_handler != nullptr) {
+        std::set_terminate(host_terminate_handler);
+    }
+}
+
+llama_model * fluid_llama_load(const char * path, const llama_model_params * params, failure * out) {
+    llama_model * model = nullptr;
+    guarded(out, [&] { model = llama_model_load_from_file(path, *params); });
+    return model;
+}
+
+void fluid_llama_free_model(llama_model * model, failure * out) {
+    guarded(out, [&] { llama_model_free(model); });
+}
+
+llama_context * fluid_llama_new_context(llama_model * model, const llama_context_params * params, failure * out) {
+    llama_context * context = nullptr;
+    guarded(out, [&] { context = llama_init_from_model(model, *params); });
+    return context;
+}
+
+void fluid_llama_free_context(llama_context * context, failure * out) {
+    guarded(out, [&] { llama_free(context); });
+}
+
+ggml_threadpool * fluid_llama_new_threads(int32_t count, failure * out) {
+    ggml_threadpool * pool = nullptr;
+    guarded(out, [&] {
+        ggml_threadpool_params params = ggml_threadpool_params_default(count);
+        pool = ggml_threadpool_new(&params);
+    });
+    return pool;
+}
+
+void fluid_llama_free_threads(ggml_threadpool * pool, failure * out) {
+    guarded(out, [&] { ggml_threadpool_free(pool); });
+}
+
+// llama_decode()'s own result; only meaningful when `out` says that nothing failed.
+int32_t fluid_llama_decode(llama_context * context, const llama_batch * batch, failure * out) {
+    int32_t result = -1;
+    guarded(out, [&] { result = llama_decode(context, *batch); });
+    return result;
+}
+
+// Row `index` of the last batch, or null.
+float * fluid_llama_logits(llama_context * context, int32_t index, failure * out) {
+    float * logits = nullptr;
+    guarded(out, [&] { logits = llama_get_logits_ith(context, index); });
+    return logits;
+}
+
+bool fluid_llama_remove(llama_context * context, int32_t sequence, int32_t from, failure * out) {
+    bool removed = false;
+    guarded(out, [&] { removed = llama_memory_seq_rm(llama_get_memory(context), sequence, from, -1); });
+    return removed;
+}
+
+int32_t fluid_llama_tokenize(const llama_vocab * vocab, const char * text, int32_t length, llama_token * tokens,
+                             int32_t capacity, bool special, failure * out) {
+    int32_t count = 0;
+    guarded(out, [&] { count = llama_tokenize(vocab, text, length, tokens, capacity, special, true); });
+    return count;
+}
+
+int32_t fluid_llama_piece(const llama_vocab * vocab, llama_token token, char * text, int32_t capacity, bool special,
+                          failure * out) {
+    int32_t length = 0;
+    guarded(out, [&] { length = llama_token_to_piece(vocab, token, text, capacity, 0, special); });
+    return length;
+}
+
+// The instruction sets that ggml's kernels were compiled for, as the bits that `cpu.rs` names.
+uint32_t fluid_llama_compiled_for(void) {
+    uint32_t bits = 0;
+    bits |= static_cast<uint32_t>(ggml_cpu_has_sse3()) << 0;
+    bits |= static_cast<uint32_t>(ggml_cpu_has_ssse3()) << 1;
+    bits |= static_cast<uint32_t>(ggml_cpu_has_avx()) << 2;
+    bits |= static_cast<uint32_t>(ggml_cpu_has_avx2()) << 3;
+    bits |= static_cast<uint32_t>(ggml_cpu_has_bmi2()) << 4;
+    bits |= static_cast<uint32_t>(ggml_cpu_has_f16c()) << 5;
+    bits |= static_cast<uint32_t>(ggml_cpu_has_fma()) << 6;
+    bits |= static_cast<uint32_t>(ggml_cpu_has_avx_vnni()) << 7;
+    bits |= static_cast<uint32_t>(ggml_cpu_has_avx512()) << 8;
+    bits |= static_cast<uint32_t>(ggml_cpu_has_avx512_vbmi()) << 9;
+    bits |= static_cast<uint32_t>(ggml_cpu_has_avx512_vnni()) << 10;
+    bits |= static_cast<uint32_t>(ggml_cpu_has_avx512_bf16()) << 11;
+    return bits;
+}
+
+}  // extern "C"

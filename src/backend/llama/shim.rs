@@ -1,0 +1,131 @@
+//! The Rust side of shim.cpp: calls into llama.cpp that cannot throw.
+
+use std::ffi::{c_char, c_void, CStr};
+
+use llama_cpp_sys_2 as sys;
+
+use crate::error::{Error, ErrorKind};
+
+/// What a native call failed with; laid out as `failure` in shim.cpp.
+#[repr(C)]
+pub(super) struct Failure {
+    kind: i32,
+    text: [c_char; 508],
+}
+
+const FAILURE_NONE: i32 = 0;
+const FAILURE_MEMORY: i32 = 2;
+const FAILURE_ASSERT: i32 = 3;
+
+extern "C" {
+    pub(super) fn fluid_llama_prepare(log: sys::ggml_log_callback);
+    pub(super) fn fluid_llama_load(
+        path: *const c_char,
+        params: *const sys::llama_model_params,
+        out: *mut Failure,
+    ) -> *mut sys::llama_model;
+    pub(super) fn fluid_llama_free_model(model: *mut sys::llama_model, out: *mut Failure);
+    pub(super) fn fluid_llama_new_context(
+        model: *mut sys::llama_model,
+        params: *const sys::llama_context_params,
+        out: *mut Failure,
+    ) -> *mut sys::llama_context;
+    pub(super) fn fluid_llama_free_context(context: *mut sys::llama_context, out: *mut Failure);
+    pub(super) fn fluid_llama_new_threads(
+        count: i32,
+        out: *mut Failure,
+    ) -> *mut sys::ggml_threadpool;
+    pub(super) fn fluid_llama_free_threads(pool: *mut sys::ggml_threadpool, out: *mut Failure);
+    pub(super) fn fluid_llama_decode(
+        context: *mut sys::llama_context,
+        batch: *const sys::llama_batch,
+        out: *mut Failure,
+    ) -> i32;
+    pub(super) fn fluid_llama_logits(
+        context: *mut sys::llama_context,
+        index: i32,
+        out: *mut Failure,
+    ) -> *mut f32;
+    pub(super) fn fluid_llama_remove(
+        context: *mut sys::llama_context,
+        sequence: i32,
+        from: i32,
+        out: *mut Failure,
+    ) -> bool;
+    pub(super) fn fluid_llama_tokenize(
+        vocab: *const sys::llama_vocab,
+        text: *const c_char,
+        length: i32,
+        tokens: *mut i32,
+        capacity: i32,
+        special: bool,
+        out: *mut Failure,
+    ) -> i32;
+    pub(super) fn fluid_llama_piece(
+        vocab: *const sys::llama_vocab,
+        token: i32,
+        text: *mut c_char,
+        capacity: i32,
+        special: bool,
+        out: *mut Failure,
+    ) -> i32;
+    pub(super) fn fluid_llama_compiled_for() -> u32;
+}
+
+/// Passed to a shim call as its last argument, looked at afterwards.
+pub(super) fn call<T>(body: impl FnOnce(*mut Failure) -> T) -> Result<T, NativeError> {
+    let mut failure = Failure {
+        kind: FAILURE_NONE,
+        text: [0; 508],
+    };
+    let value = body(&mut failure);
+    if failure.kind == FAILURE_NONE {
+        return Ok(value);
+    }
+    // SAFETY: shim.cpp writes the text with snprintf, so it ends with a NUL inside the array.
+    let text = unsafe { CStr::from_ptr(failure.text.as_ptr()) };
+    Err(NativeError {
+        kind: failure.kind,
+        text: text.to_string_lossy().into_owned(),
+    })
+}
+
+/// A failure inside llama.cpp.
+#[derive(Debug)]
+pub(super) struct NativeError {
+    kind: i32,
+    text: String,
+}
+
+impl NativeError {
+    /// Whether llama.cpp's state can no longer be trusted.
+    pub(super) fn is_assert(&self) -> bool {
+        self.kind == FAILURE_ASSERT
+    }
+
+    /// The error for a caller; `what` says what was tried.
+    pub(super) fn describe(&self, what: &str) -> Error {
+        let kind = match self.kind {
+            FAILURE_MEMORY => ErrorKind::OutOfMemory,
+            _ => ErrorKind::Backend,
+        };
+        Error::new(kind, format!("{what}: {}", self.text))
+    }
+}
+
+/// ggml's log callback: hands lines to our log, and errors to whoever collects them on this thread.
+///
+/// # Safety
+/// `text` is null or a NUL-terminated string, valid for the call; ggml passes such.
+pub(super) unsafe extern "C" fn on_log(
+    level: sys::ggml_log_level,
+    text: *const c_char,
+    _user_data: *mut c_void,
+) {
+    if text.is_null() {
+        return;
+    }
+    // SAFETY: not null, and NUL-terminated by the caller's promise.
+    let text = unsafe { CStr::from_ptr(text) };
+    super::native_log::line(level, &text.to_string_lossy());
+}

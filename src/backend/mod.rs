@@ -1,0 +1,201 @@
+//! What the engine asks of a model library: tokens in, logits out, all else as plain data.
+
+#[cfg(feature = "fake")]
+mod fake;
+#[cfg(feature = "llama")]
+mod llama;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::error::Result;
+use crate::request::LoadOptions;
+
+/// Set from any thread to make a running [`Backend::decode`] give up as soon as it can.
+#[derive(Debug, Clone, Default)]
+pub struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// Asks the running computation to stop.
+    pub fn raise(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Forgets earlier calls of [`raise`](Self::raise).
+    pub fn clear(&self) {
+        self.0.store(false, Ordering::Release);
+    }
+
+    /// Whether the computation should stop.
+    pub fn is_raised(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// One token of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchToken {
+    /// Its id in the vocabulary.
+    pub token: u32,
+    /// Its place in its sequence, from 0.
+    pub position: u32,
+    /// The sequence it belongs to, below [`Limits::n_parallel`].
+    pub sequence: u32,
+    /// Whether its logits are wanted.
+    pub output: bool,
+}
+
+/// How a computation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decoded {
+    /// The logits are there.
+    Done,
+    /// It was interrupted. Some of the batch may be in the KV cache; no logits are there.
+    Interrupted,
+}
+
+/// How much a loaded model takes at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Tokens of one sequence.
+    pub n_ctx: u32,
+    /// Sequences side by side.
+    pub n_parallel: u32,
+    /// Tokens of one batch.
+    pub n_batch: u32,
+}
+
+/// A model's native state. It lives and dies on its worker thread.
+pub trait Backend {
+    /// `text` as token ids; `special` lets the model add the tokens it wants around a text.
+    fn tokenize(&mut self, text: &str, special: bool) -> Result<Vec<u32>>;
+
+    /// Computes `batch`, at most [`Limits::n_batch`] tokens. On an error the sequences of the
+    /// batch are in an unknown state; the caller removes them.
+    fn decode(&mut self, batch: &[BatchToken]) -> Result<Decoded>;
+
+    /// The logits of batch entry `index`, one for each token of the vocabulary, for the
+    /// caller to change at will. Valid once after a `decode` that was `Done`.
+    fn logits(&mut self, index: usize) -> Result<&mut [f32]>;
+
+    /// Drops `sequence` from position `from` on. False: only whole sequences can be dropped,
+    /// and this one now is empty.
+    fn truncate(&mut self, sequence: u32, from: u32) -> bool;
+}
+
+/// The vocabulary as plain data, for any thread.
+#[derive(Debug, Default)]
+pub struct Vocab {
+    bytes: Vec<u8>,
+    // `ends[i]` is where the bytes of token `i` end.
+    ends: Vec<usize>,
+    end_of_generation: Vec<bool>,
+}
+
+impl Vocab {
+    /// Appends a token: its bytes (none for a control token), and whether it ends an answer.
+    pub fn push(&mut self, bytes: &[u8], end_of_generation: bool) {
+        self.bytes.extend_from_slice(bytes);
+        self.ends.push(self.bytes.len());
+        self.end_of_generation.push(end_of_generation);
+    }
+
+    /// Tokens in the vocabulary.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The bytes of `token`, perhaps only a part of a character; none for an id outside.
+    pub fn piece(&self, token: u32) -> &[u8] {
+        let index = token as usize;
+        let Some(&end) = self.ends.get(index) else {
+            return &[];
+        };
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.bytes[start..end]
+    }
+
+    /// Whether `token` ends an answer.
+    pub fn is_end_of_generation(&self, token: u32) -> bool {
+        self.end_of_generation.get(token as usize) == Some(&true)
+    }
+}
+
+/// The sampling defaults a model file brings along.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SamplingDefaults {
+    /// See [`crate::request::SamplingFields`].
+    pub temperature: Option<f32>,
+    /// See [`crate::request::SamplingFields`].
+    pub top_p: Option<f32>,
+    /// See [`crate::request::SamplingFields`].
+    pub top_k: Option<u32>,
+    /// See [`crate::request::SamplingFields`].
+    pub min_p: Option<f32>,
+    /// See [`crate::request::SamplingFields`].
+    pub repeat_penalty: Option<f32>,
+    /// See [`crate::request::SamplingFields`].
+    pub repeat_last_n: Option<u32>,
+}
+
+/// What is known about a loaded model, as plain data.
+#[derive(Debug, Default)]
+pub struct ModelInfo {
+    /// The name that results carry.
+    pub name: String,
+    /// The Jinja chat template, where the model has one.
+    pub chat_template: Option<String>,
+    /// Text of the begin-of-sequence token; empty where there is none.
+    pub bos: String,
+    /// Text of the end-of-sequence token; empty where there is none.
+    pub eos: String,
+    /// Sampling defaults of the model file.
+    pub sampling: SamplingDefaults,
+    /// What `fluid_model_info` says beside the above: architecture, sizes, device, backend.
+    pub details: Map<String, Value>,
+}
+
+/// A model ready to run.
+pub struct Loaded {
+    /// Its native state.
+    pub backend: Box<dyn Backend>,
+    /// How much it takes at once.
+    pub limits: Limits,
+    /// Its vocabulary.
+    pub vocab: Vocab,
+    /// What is known about it.
+    pub info: ModelInfo,
+}
+
+/// Told how far a load is, 0 to 1; false gives it up.
+pub type Progress<'a> = &'a mut dyn FnMut(f32) -> bool;
+
+/// Loads the model at `path` on the calling thread, which then is its worker. `Ok(None)`: `progress` gave it up.
+pub fn load(
+    path: &str,
+    options: &LoadOptions,
+    interrupt: &Interrupt,
+    progress: Progress<'_>,
+) -> Result<Option<Loaded>> {
+    #[cfg(feature = "fake")]
+    if let Some(script) = path.strip_prefix("fake:") {
+        return fake::load(script, options, interrupt, progress);
+    }
+    #[cfg(feature = "llama")]
+    return llama::load(path, options, interrupt, progress);
+    #[cfg(not(feature = "llama"))]
+    {
+        let _ = (options, interrupt, progress);
+        Err(crate::error::Error::new(
+            crate::error::ErrorKind::Unsupported,
+            format!("{path}: this build has no backend for it"),
+        ))
+    }
+}

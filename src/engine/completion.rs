@@ -1,0 +1,155 @@
+//! A generation's result, in OpenAI's shape.
+#![forbid(unsafe_code)]
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{json, Value};
+
+use super::event::Ending;
+
+/// Which of OpenAI's two shapes the result has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// `chat.completion`.
+    Chat,
+    /// `text_completion`.
+    Text,
+}
+
+/// Where the time went.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Timings {
+    /// Waiting for a slot.
+    pub queued: Duration,
+    /// From the slot to the first token: tokenising and computing the prompt.
+    pub prompt: Duration,
+    /// From the first token to the last.
+    pub predicted: Duration,
+}
+
+/// A result, whole or as far as it came.
+#[derive(Debug, Clone)]
+pub struct Completion {
+    id: String,
+    shape: Shape,
+    created: u64,
+    model: String,
+    seed: u64,
+    /// The answer so far.
+    pub content: String,
+    /// Why it ended, in OpenAI's words.
+    pub finish_reason: Option<&'static str>,
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Tokens drawn.
+    pub completion_tokens: usize,
+    /// Where the time went.
+    pub timings: Timings,
+}
+
+impl Completion {
+    /// An empty result.
+    pub fn new(shape: Shape, model: String, seed: u64) -> Self {
+        let created = SystemTime::now().duration_since(UNIX_EPOCH);
+        let prefix = match shape {
+            Shape::Chat => "chatcmpl",
+            Shape::Text => "cmpl",
+        };
+        Self {
+            id: format!("{prefix}-{:016x}", entropy()),
+            shape,
+            created: created.map_or(0, |since| since.as_secs()),
+            model,
+            seed,
+            content: String::new(),
+            finish_reason: None,
+            prompt_tokens: 0,
+            completion_tokens: 0,
+            timings: Timings::default(),
+        }
+    }
+
+    /// Notes why a result is not whole, where nothing said so before.
+    pub fn ended(&mut self, ending: &Ending) {
+        let reason = match ending {
+            Ending::Done => return,
+            Ending::Cancelled => "cancelled",
+            Ending::Deadline => "deadline",
+            Ending::Failed(_) => "error",
+        };
+        self.finish_reason.get_or_insert(reason);
+    }
+
+    /// OpenAI's object, with `seed` and llama-server's `timings` beside it.
+    pub fn to_json(&self) -> String {
+        let (object, choice) = match self.shape {
+            Shape::Chat => (
+                "chat.completion",
+                json!({
+                    "index": 0,
+                    "message": {"role": "assistant", "content": self.content},
+                    "logprobs": null,
+                    "finish_reason": self.finish_reason,
+                }),
+            ),
+            Shape::Text => (
+                "text_completion",
+                json!({
+                    "index": 0,
+                    "text": self.content,
+                    "logprobs": null,
+                    "finish_reason": self.finish_reason,
+                }),
+            ),
+        };
+        json!({
+            "id": self.id,
+            "object": object,
+            "created": self.created,
+            "model": self.model,
+            "choices": [choice],
+            "usage": {
+                "prompt_tokens": self.prompt_tokens,
+                "completion_tokens": self.completion_tokens,
+                "total_tokens": self.prompt_tokens + self.completion_tokens,
+                "prompt_tokens_details": {"cached_tokens": 0},
+            },
+            "seed": self.seed,
+            "timings": self.timings_json(),
+        })
+        .to_string()
+    }
+
+    fn timings_json(&self) -> Value {
+        // The first token belongs to the prompt's computation: n tokens are n - 1 steps.
+        let steps = self.completion_tokens.saturating_sub(1);
+        json!({
+            "queued_ms": ms(self.timings.queued),
+            "prompt_n": self.prompt_tokens,
+            "prompt_ms": ms(self.timings.prompt),
+            "prompt_per_second": rate(self.prompt_tokens, self.timings.prompt),
+            "predicted_n": self.completion_tokens,
+            "predicted_ms": ms(self.timings.predicted),
+            "predicted_per_second": rate(steps, self.timings.predicted),
+        })
+    }
+}
+
+fn ms(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+fn rate(count: usize, time: Duration) -> f64 {
+    if time.is_zero() {
+        return 0.0;
+    }
+    (count as f64 / time.as_secs_f64() * 100.0).round() / 100.0
+}
+
+/// 64 bits that differ from call to call and process to process; not for secrets.
+pub(super) fn entropy() -> u64 {
+    // The standard library keys each RandomState anew, from the system's random numbers.
+    RandomState::new().build_hasher().finish()
+}

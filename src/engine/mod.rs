@@ -1,0 +1,102 @@
+//! Time, threads and queues: engines, models, jobs. Knows backends only by their trait.
+#![forbid(unsafe_code)]
+
+pub mod completion;
+pub mod event;
+pub mod job;
+pub mod model;
+pub mod queue;
+mod scheduler;
+mod signal;
+mod slot;
+mod timer;
+mod worker;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use self::job::{Job, Outcome};
+use self::model::Setup;
+use self::signal::Signal;
+use self::timer::Timer;
+use self::worker::{Load, Worker};
+use crate::error::{Error, ErrorKind, Result};
+use crate::request::{EngineOptions, LoadOptions};
+
+/// The owner of models and jobs. Dropping it is [`shut_down`](Self::shut_down).
+pub struct Engine {
+    options: EngineOptions,
+    timer: Arc<Timer>,
+    workers: Mutex<Workers>,
+}
+
+#[derive(Default)]
+struct Workers {
+    running: Vec<Arc<Worker>>,
+    closed: bool,
+}
+
+impl Engine {
+    /// An engine without models; it starts no thread before the first load.
+    pub fn new(options: EngineOptions) -> Self {
+        Self {
+            options,
+            timer: Arc::default(),
+            workers: Mutex::default(),
+        }
+    }
+
+    /// Starts to load the model at `path`; the job then holds it.
+    pub fn load(&self, path: &str, options: LoadOptions) -> Result<Arc<Job>> {
+        let (signal, woken) = Signal::new();
+        let deadline = options.deadline;
+        let job = Job::new(self.options.event_queue, signal.clone(), None, Outcome::Nothing);
+        let load = Load {
+            path: path.to_owned(),
+            options,
+            job: Arc::clone(&job),
+            setup: Setup {
+                options: self.options.clone(),
+                timer: Arc::clone(&self.timer),
+                signal: signal.clone(),
+            },
+        };
+        let mut workers = self.workers.lock();
+        if workers.closed {
+            return Err(Error::new(ErrorKind::InvalidHandle, "the engine was freed"));
+        }
+        workers.running.retain(|worker| !worker.is_finished());
+        let worker = Worker::start(load, signal, woken)?;
+        workers.running.push(worker);
+        drop(workers);
+        if let Some(limit) = deadline {
+            self.timer.watch(&job, limit)?;
+        }
+        Ok(job)
+    }
+
+    /// Cancels all jobs, frees all models and joins all threads. Native work that cannot be
+    /// stopped is waited for.
+    pub fn shut_down(&self) {
+        let running = {
+            let mut workers = self.workers.lock();
+            workers.closed = true;
+            std::mem::take(&mut workers.running)
+        };
+        // Asked together first, so that they end side by side.
+        for worker in &running {
+            worker.ask();
+        }
+        for worker in &running {
+            worker.stop();
+        }
+        self.timer.stop();
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.shut_down();
+    }
+}

@@ -1,0 +1,246 @@
+//! Shares one model's native state among its jobs: who computes next, and with whom.
+//!
+//! Each turn computes one batch with one token of every generation that has room for it, and one
+//! chunk of one prompt, in turn among the prompts.
+#![forbid(unsafe_code)]
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::{select, Receiver, TryRecvError};
+
+use super::event::Ending;
+use super::signal::Signal;
+use super::slot::{Input, Slot, Task};
+use crate::backend::{Backend, BatchToken, Decoded, Limits, Vocab};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Prompt tokens of one turn while other generations run: long enough to compute well, short
+/// enough that running streams barely pause.
+const SHARED_CHUNK: usize = 128;
+
+pub(super) struct Scheduler {
+    backend: Box<dyn Backend>,
+    limits: Limits,
+    vocab: Arc<Vocab>,
+    signal: Signal,
+    waiting: VecDeque<Task>,
+    slots: Vec<Option<Slot>>,
+    /// The slot whose prompt has the next turn.
+    turn: usize,
+    batch: Vec<BatchToken>,
+}
+
+impl Scheduler {
+    pub(super) fn new(backend: Box<dyn Backend>, limits: Limits, vocab: Arc<Vocab>, signal: Signal) -> Self {
+        Self {
+            backend,
+            limits,
+            vocab,
+            signal,
+            waiting: VecDeque::new(),
+            slots: (0..limits.n_parallel).map(|_| None).collect(),
+            turn: 0,
+            batch: Vec::new(),
+        }
+    }
+
+    /// Works until the signal says to shut down; jobs that are left end as cancelled.
+    pub(super) fn run(&mut self, tasks: &Receiver<Task>, woken: &Receiver<()>) {
+        loop {
+            // Cleared before the jobs are looked at: a stop that comes later raises it again.
+            self.signal.interrupt_flag().clear();
+            if self.signal.is_shut_down() || !self.collect(tasks) {
+                return;
+            }
+            self.retire_stopped();
+            self.admit();
+            let generated = self.generate();
+            let prefilled = self.prefill(generated);
+            if !generated && !prefilled && !self.wait(tasks, woken) {
+                return;
+            }
+        }
+    }
+
+    /// Takes over what callers have sent. False: nobody can send any more.
+    fn collect(&mut self, tasks: &Receiver<Task>) -> bool {
+        loop {
+            match tasks.try_recv() {
+                Ok(task) => self.waiting.push_back(task),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+        self.waiting.retain(|task| !task.job.is_ended());
+        true
+    }
+
+    fn wait(&mut self, tasks: &Receiver<Task>, woken: &Receiver<()>) -> bool {
+        select! {
+            recv(tasks) -> task => match task {
+                Ok(task) => self.waiting.push_back(task),
+                Err(_) => return false,
+            },
+            recv(woken) -> _ => {}
+        }
+        true
+    }
+
+    fn retire_stopped(&mut self) {
+        for index in 0..self.slots.len() {
+            let cause = self.slots[index].as_ref().and_then(|slot| slot.job().stop_cause());
+            if let Some(cause) = cause {
+                self.retire(index, cause.ending());
+            }
+        }
+    }
+
+    /// Ends the generation in slot `index` and frees the slot.
+    fn retire(&mut self, index: usize, ending: Ending) {
+        if let Some(slot) = self.slots[index].take() {
+            self.backend.truncate(slot.sequence(), 0);
+            slot.finish(ending);
+        }
+    }
+
+    /// Puts waiting tasks into free slots, first come, first served.
+    fn admit(&mut self) {
+        while let Some(index) = self.slots.iter().position(Option::is_none) {
+            let Some(task) = self.waiting.pop_front() else {
+                return;
+            };
+            if !task.job.admit() {
+                continue;
+            }
+            let admitted = Instant::now();
+            match self.tokens(&task) {
+                Ok(tokens) => self.start(index, Slot::new(task, tokens, index as u32, admitted)),
+                Err(error) => {
+                    task.job.finish(Ending::Failed(error), None);
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, index: usize, slot: Slot) {
+        if slot.wants_nothing() {
+            slot.finish_empty();
+        } else {
+            self.slots[index] = Some(slot);
+        }
+    }
+
+    /// The prompt's tokens: at least one, and room for at least one more.
+    fn tokens(&mut self, task: &Task) -> Result<Vec<u32>> {
+        let tokens = match &task.input {
+            Input::Tokens(tokens) => tokens.clone(),
+            Input::Text { text, special } => self.backend.tokenize(text, *special)?,
+        };
+        if tokens.is_empty() {
+            return Err(Error::invalid_request("prompt", "has no tokens; give a text that is not empty"));
+        }
+        if tokens.len() >= self.limits.n_ctx as usize {
+            let message = format!(
+                "the prompt has {} tokens, the context holds {}; shorten it or load the model with a larger n_ctx",
+                tokens.len(),
+                self.limits.n_ctx
+            );
+            return Err(Error::new(ErrorKind::ContextOverflow, message));
+        }
+        Ok(tokens)
+    }
+
+    /// One token for every generation that has room for it. False: there was none.
+    fn generate(&mut self) -> bool {
+        self.batch.clear();
+        let limit = self.limits.n_batch as usize;
+        let mut rows = Vec::with_capacity(self.slots.len().min(limit));
+        for (index, slot) in self.slots.iter().enumerate() {
+            let Some(slot) = slot else { continue };
+            if slot.pending() == 1 && rows.len() < limit && slot.job().has_room() {
+                slot.batch(1, &mut self.batch);
+                rows.push(index);
+            }
+        }
+        if rows.is_empty() {
+            return false;
+        }
+        if self.compute(&rows) {
+            self.draw(&rows, 1);
+        }
+        true
+    }
+
+    /// A chunk of the next prompt in turn. False: there was none.
+    fn prefill(&mut self, sharing: bool) -> bool {
+        let count = self.slots.len();
+        let next = (0..count).map(|step| (self.turn + step) % count).find(|&index| {
+            let slot = self.slots[index].as_ref();
+            slot.is_some_and(|slot| slot.pending() > 1 && slot.job().has_room())
+        });
+        let Some(index) = next else { return false };
+        self.turn = (index + 1) % count;
+        let limit = self.limits.n_batch as usize;
+        let limit = if sharing { limit.min(SHARED_CHUNK) } else { limit };
+        self.batch.clear();
+        if let Some(slot) = &self.slots[index] {
+            let chunk = slot.pending().min(limit);
+            let complete = slot.batch(chunk, &mut self.batch);
+            if self.compute(&[index]) {
+                if complete {
+                    self.draw(&[index], chunk);
+                } else if let Some(slot) = &mut self.slots[index] {
+                    slot.decoded(chunk);
+                }
+            }
+        }
+        true
+    }
+
+    /// Computes the batch of slots `rows`. False: interrupted, or failed and the slots are retired.
+    fn compute(&mut self, rows: &[usize]) -> bool {
+        match self.backend.decode(&self.batch) {
+            Ok(Decoded::Done) => true,
+            Ok(Decoded::Interrupted) => {
+                for &index in rows {
+                    self.rewind(index);
+                }
+                false
+            }
+            Err(error) => {
+                for &index in rows {
+                    self.retire(index, Ending::Failed(error.clone()));
+                }
+                false
+            }
+        }
+    }
+
+    /// Takes an interrupted batch out of the KV cache again, so that it can be computed anew.
+    fn rewind(&mut self, index: usize) {
+        if let Some(slot) = &mut self.slots[index] {
+            let kept = slot.n_past();
+            if !self.backend.truncate(slot.sequence(), kept as u32) {
+                slot.rewound(0);
+            }
+        }
+    }
+
+    /// Draws a token for each of `rows`; the last `count` batch entries of each gave its logits.
+    fn draw(&mut self, rows: &[usize], count: usize) {
+        let at = Instant::now();
+        for (row, &index) in rows.iter().enumerate() {
+            let Some(slot) = &mut self.slots[index] else { continue };
+            slot.decoded(count);
+            let ending = match self.backend.logits((row + 1) * count - 1) {
+                Ok(logits) => slot.advance(logits, &self.vocab, self.limits, at),
+                Err(error) => Some(Ending::Failed(error)),
+            };
+            if let Some(ending) = ending {
+                self.retire(index, ending);
+            }
+        }
+    }
+}

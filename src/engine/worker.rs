@@ -1,0 +1,137 @@
+//! A model's worker thread: loads the model, runs its jobs, frees it.
+#![forbid(unsafe_code)]
+
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{bounded, Receiver};
+use parking_lot::Mutex;
+
+use super::event::Ending;
+use super::job::{Job, Outcome};
+use super::model::{Model, Setup};
+use super::scheduler::Scheduler;
+use super::signal::Signal;
+use crate::backend;
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::log;
+use crate::request::LoadOptions;
+
+/// Address space for a worker's stack; tokenisers of some models recurse with the text's length.
+const STACK: usize = 32 << 20;
+
+/// A worker thread, seen from outside.
+pub(super) struct Worker {
+    signal: Signal,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What a worker starts with.
+pub(super) struct Load {
+    pub(super) path: String,
+    pub(super) options: LoadOptions,
+    pub(super) job: Arc<Job>,
+    pub(super) setup: Setup,
+}
+
+impl Worker {
+    /// Starts a thread that carries out `load`.
+    pub(super) fn start(load: Load, signal: Signal, woken: Receiver<()>) -> Result<Arc<Self>> {
+        let worker = Arc::new(Self {
+            signal,
+            thread: Mutex::new(None),
+        });
+        let thread = std::thread::Builder::new()
+            .name("fluid-model".into())
+            .stack_size(STACK);
+        let own = Arc::clone(&worker);
+        // Held while the thread is made, so that it is known before anybody can join it.
+        let mut slot = worker.thread.lock();
+        let handle = thread.spawn(move || own.run(load, &woken)).map_err(|error| {
+            Error::new(ErrorKind::OutOfMemory, format!("cannot start a worker thread: {error}"))
+        })?;
+        *slot = Some(handle);
+        drop(slot);
+        Ok(worker)
+    }
+
+    /// Asks the worker to end, without waiting for it.
+    pub(super) fn ask(&self) {
+        self.signal.shut_down();
+    }
+
+    /// Stops the worker's jobs and waits until its thread has ended, native state freed.
+    /// On the worker's own thread only asks.
+    pub(super) fn stop(&self) {
+        self.signal.shut_down();
+        let mut slot = self.thread.lock();
+        let own = std::thread::current().id();
+        if slot.as_ref().is_some_and(|thread| thread.thread().id() == own) {
+            return;
+        }
+        if let Some(thread) = slot.take() {
+            // Joined under the lock: a second caller also returns only when the thread is gone.
+            // A panic has been turned into the jobs' endings.
+            let _ = thread.join();
+        }
+    }
+
+    /// Whether the thread is gone.
+    pub(super) fn is_finished(&self) -> bool {
+        match self.thread.try_lock() {
+            Some(slot) => slot.as_ref().is_none_or(JoinHandle::is_finished),
+            None => false,
+        }
+    }
+
+    fn run(self: Arc<Self>, load: Load, woken: &Receiver<()>) {
+        let job = Arc::clone(&load.job);
+        let path = load.path.clone();
+        if catch_unwind(AssertUnwindSafe(|| self.work(load, woken))).is_err() {
+            let message = format!("{path}: the worker thread panicked; please report this");
+            log!(Error, "{message}");
+            job.finish(Ending::Failed(Error::new(ErrorKind::Internal, message)), None);
+        }
+    }
+
+    fn work(self: Arc<Self>, load: Load, woken: &Receiver<()>) {
+        let Load { path, options, job, setup } = load;
+        let mut progress = |done: f32| {
+            job.push_progress(done);
+            job.stop_cause().is_none() && !self.signal.is_shut_down()
+        };
+        let loaded = backend::load(&path, &options, self.signal.interrupt_flag(), &mut progress);
+        let loaded = match loaded {
+            Ok(Some(loaded)) => loaded,
+            Ok(None) => {
+                job.finish(Ending::Cancelled, None);
+                return;
+            }
+            Err(error) => {
+                log!(Error, "{path}: load failed: {error}");
+                job.finish(Ending::Failed(error), None);
+                return;
+            }
+        };
+        let (send, tasks) = bounded(setup.options.max_queue);
+        let backend::Loaded { backend, limits, vocab, info } = loaded;
+        let vocab = Arc::new(vocab);
+        let model = Model::new(info, limits, Arc::clone(&vocab), options.chat_template, setup, send, Arc::clone(&self));
+        let mut scheduler = Scheduler::new(backend, limits, vocab, self.signal.clone());
+        match model {
+            Ok(model) => {
+                log!(Info, "{path}: loaded");
+                // Refused when the load was cancelled meanwhile: the model's drop then ends this thread.
+                job.finish(Ending::Done, Some(Outcome::Model(model)));
+            }
+            Err(error) => {
+                job.finish(Ending::Failed(error), None);
+                return;
+            }
+        }
+        drop(job);
+        scheduler.run(&tasks, woken);
+        log!(Info, "{path}: freed");
+    }
+}

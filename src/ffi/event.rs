@@ -1,0 +1,143 @@
+//! Events as C sees them.
+
+use std::ffi::{c_char, c_void};
+use std::sync::Arc;
+
+use super::status::{self, fluid_status, FLUID_OK};
+use crate::engine::event::{Body, Event};
+use crate::engine::job::Job;
+
+/// What an event tells. Skip kinds you do not know.
+pub type fluid_event_kind = i32;
+
+/// `progress` tells how far a load or a long prompt is, from 0 to 1.
+pub const FLUID_EVENT_PROGRESS: fluid_event_kind = 1;
+/// A token was drawn: `token` and `text`. The text may be empty while a character or a stop
+/// string is undecided; `token` is -1 for text that was held back until the end.
+pub const FLUID_EVENT_TOKEN: fluid_event_kind = 2;
+/// The job's one end: `status` tells how, and `json` holds the result of a generation.
+pub const FLUID_EVENT_END: fluid_event_kind = 100;
+
+/// One thing that happened in a job. Read no field beyond `struct_size`: the struct grows at
+/// its end. The event and all it points to belong to the library.
+#[repr(C)]
+#[derive(Debug)]
+pub struct fluid_event {
+    /// Bytes of the struct as the library knows it.
+    pub struct_size: u32,
+    /// What happened: one of `FLUID_EVENT_...`.
+    pub kind: fluid_event_kind,
+    /// How the job ended, in a final event; else `FLUID_OK`.
+    pub status: fluid_status,
+    /// Index of the choice, 0 while requests have one.
+    pub choice: i32,
+    /// Id of the token, or -1.
+    pub token: i32,
+    /// Log-probability of the token, or NaN where it was not asked for.
+    pub logprob: f32,
+    /// Whole, valid UTF-8 with a NUL after it; never `NULL`. In a final event of a failed job,
+    /// the error's message.
+    pub text: *const c_char,
+    /// Bytes of `text`, the NUL not counted; a text may hold a NUL itself.
+    pub text_len: usize,
+    /// JSON with a NUL after it; empty where there is none, never `NULL`.
+    pub json: *const c_char,
+    /// Bytes of `json`, the NUL not counted.
+    pub json_len: usize,
+    /// Where a segment of speech starts, in seconds; 0 for text.
+    pub start: f64,
+    /// Where a segment of speech ends, in seconds; 0 for text.
+    pub end: f64,
+    /// How far the job is, from 0 to 1, in a progress event; else 0.
+    pub progress: f64,
+    /// Seconds from the start of the job to what the event tells.
+    pub elapsed: f64,
+    /// Seconds from what the event tells to now: how far its reader is behind.
+    pub age: f64,
+}
+
+/// Called with each event of a job, on the thread that made the blocking call, and never after
+/// that call has returned. The event is borrowed until the callback returns. Return 0 to go on,
+/// anything else to cancel the job; then it is not called again.
+pub type fluid_event_fn =
+    Option<unsafe extern "C" fn(event: *const fluid_event, user_data: *mut c_void) -> i32>;
+
+/// An event with the memory it points to, at one address for as long as it lives.
+pub(super) struct EventBox {
+    raw: Box<fluid_event>,
+    text: Vec<u8>,
+    json: Vec<u8>,
+}
+
+// SAFETY: the raw pointers point into `text` and `json`, which move along with the box, as
+// memory on the heap, and are only changed through `&mut self`.
+unsafe impl Send for EventBox {}
+
+impl EventBox {
+    pub(super) fn new() -> Self {
+        let nothing = c"".as_ptr();
+        Self {
+            raw: Box::new(fluid_event {
+                struct_size: size_of::<fluid_event>() as u32,
+                kind: 0,
+                status: FLUID_OK,
+                choice: 0,
+                token: -1,
+                logprob: f32::NAN,
+                text: nothing,
+                text_len: 0,
+                json: nothing,
+                json_len: 0,
+                start: 0.0,
+                end: 0.0,
+                progress: 0.0,
+                elapsed: 0.0,
+                age: 0.0,
+            }),
+            text: Vec::new(),
+            json: Vec::new(),
+        }
+    }
+
+    pub(super) fn as_ptr(&self) -> *const fluid_event {
+        &*self.raw
+    }
+
+    /// Makes this `event`; what the box held before is gone.
+    pub(super) fn fill(&mut self, job: &Arc<Job>, event: Event) {
+        self.text.clear();
+        self.json.clear();
+        let raw = &mut *self.raw;
+        (raw.status, raw.token, raw.progress) = (FLUID_OK, -1, 0.0);
+        match event.body {
+            Body::Progress(progress) => {
+                raw.kind = FLUID_EVENT_PROGRESS;
+                raw.progress = f64::from(progress);
+            }
+            Body::Token { id, text } => {
+                raw.kind = FLUID_EVENT_TOKEN;
+                raw.token = id.map_or(-1, |id| id as i32);
+                self.text = text.into_bytes();
+            }
+            Body::End(ending) => {
+                raw.kind = FLUID_EVENT_END;
+                raw.status = status::of_ending(&ending);
+                if let crate::engine::event::Ending::Failed(error) = &ending {
+                    self.text.extend_from_slice(error.message().as_bytes());
+                }
+                self.json = job.json().unwrap_or_default().into_bytes();
+            }
+        }
+        (raw.text, raw.text_len) = terminated(&mut self.text);
+        (raw.json, raw.json_len) = terminated(&mut self.json);
+        raw.elapsed = event.at.saturating_duration_since(job.started()).as_secs_f64();
+        raw.age = event.at.elapsed().as_secs_f64();
+    }
+}
+
+/// Adds a NUL; returns where the text starts, and its length without.
+fn terminated(bytes: &mut Vec<u8>) -> (*const c_char, usize) {
+    let length = bytes.len();
+    bytes.push(0);
+    (bytes.as_ptr().cast(), length)
+}

@@ -1,0 +1,94 @@
+//! Generating text.
+
+use std::ffi::{c_char, c_void};
+use std::sync::Arc;
+
+use super::callback::{self, Callback};
+use super::event::fluid_event_fn;
+use super::guard::guard;
+use super::handle::{fluid_job, fluid_model};
+use super::model::MODELS;
+use super::status::{fluid_status, FLUID_OK};
+use super::{job, pointer, string};
+use crate::engine::job::Job;
+use crate::error::Result;
+use crate::request::GenerateRequest;
+
+/// Generates an answer and waits for its end.
+///
+/// `request_json` is a JSON object in the field names of OpenAI's chat completions, borrowed for
+/// the call: `messages`, or `prompt` (a text, or an array of token ids) for a raw completion;
+/// `max_tokens` or `max_completion_tokens`, `stop`, `temperature`, `top_p`, `seed`, `logit_bias`,
+/// `presence_penalty`, `frequency_penalty`; of our own: `top_k`, `min_p`, `repeat_penalty`,
+/// `repeat_last_n`, `chat_template_kwargs`, `deadline_ms`. What the request leaves out is as in
+/// llama.cpp: temperature 0.8, top_k 40, top_p 0.95, min_p 0.05, no penalties, a random seed. A
+/// field that OpenAI defines and this build lacks is refused; a field that nobody defines is
+/// ignored and logged.
+///
+/// `callback` may be `NULL`; it gets a `FLUID_EVENT_TOKEN` for each token and the final event, on
+/// this thread, and can cancel. `user_data` is handed to it.
+///
+/// `out_json` may be `NULL`. On `FLUID_OK`, `FLUID_CANCELLED` and `FLUID_DEADLINE` `*out_json` is
+/// OpenAI's result object with the text so far, `usage`, `finish_reason` ("stop", "length",
+/// "cancelled" or "deadline"), `seed` and `timings`; it is owned by the caller, free with
+/// `fluid_string_free`.
+///
+/// Errors: `FLUID_ERROR_INVALID_JSON`, `FLUID_ERROR_INVALID_REQUEST`, `FLUID_ERROR_UNSUPPORTED`,
+/// `FLUID_ERROR_CONTEXT_OVERFLOW`, `FLUID_ERROR_QUEUE_FULL`, `FLUID_ERROR_BACKEND`,
+/// `FLUID_ERROR_CALLBACK`.
+///
+/// # Safety
+/// `request_json` is NUL-terminated; `out_json` is `NULL` or can be written to; `callback` can
+/// be called with `user_data` until this returns.
+#[no_mangle]
+pub unsafe extern "C" fn fluid_generate(
+    model: *mut fluid_model,
+    request_json: *const c_char,
+    callback: fluid_event_fn,
+    user_data: *mut c_void,
+    out_json: *mut *mut c_char,
+) -> fluid_status {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let job = unsafe { start(model, request_json) }?;
+        let function = callback;
+        let status = callback::run(&job, &Callback { function, user_data })?;
+        if status >= FLUID_OK && !out_json.is_null() {
+            // SAFETY: not null, and the caller's promise.
+            let out = unsafe { pointer::output(out_json, "out_json") }?;
+            out.set(string::owned(job.json()?)?);
+        }
+        Ok(status)
+    })
+}
+
+/// Starts a generation; `request_json`, outcomes and errors as of `fluid_generate`, except that
+/// what the model finds (`FLUID_ERROR_CONTEXT_OVERFLOW`, `FLUID_ERROR_BACKEND`) comes with the
+/// final event. On success `*out_job` is owned by the caller, free with `fluid_job_free`.
+///
+/// # Safety
+/// `request_json` is NUL-terminated; `out_job` can be written to.
+#[no_mangle]
+pub unsafe extern "C" fn fluid_generate_start(
+    model: *mut fluid_model,
+    request_json: *const c_char,
+    out_job: *mut *mut fluid_job,
+) -> fluid_status {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let out = unsafe { pointer::output(out_job, "out_job") }?;
+        // SAFETY: the caller's promise.
+        let job = unsafe { start(model, request_json) }?;
+        out.set(job::hand_out(job)?);
+        Ok(FLUID_OK)
+    })
+}
+
+/// # Safety
+/// `request_json` is null or NUL-terminated.
+unsafe fn start(model: *mut fluid_model, request_json: *const c_char) -> Result<Arc<Job>> {
+    // SAFETY: the caller's promise.
+    let request = unsafe { pointer::text(request_json, "request_json") }?;
+    let model = MODELS.get(pointer::key(model))?;
+    model.generate(GenerateRequest::parse(request)?)
+}

@@ -1,0 +1,70 @@
+//! The one place where a call of the C interface begins and ends: panics, forks, last errors.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::ffi::{c_char, CString};
+use std::panic::{catch_unwind, AssertUnwindSafe};
+
+use super::status::{self, fluid_status};
+use super::process;
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::log;
+
+thread_local! {
+    static LAST_ERROR: RefCell<CString> = RefCell::new(CString::default());
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Runs `body` as a call of the C interface: a panic becomes `FLUID_ERROR_INTERNAL`, an error
+/// its status, and the message of either the thread's last error.
+pub(super) fn guard(body: impl FnOnce() -> Result<fluid_status>) -> fluid_status {
+    let result = if process::is_forked() {
+        Err(process::forked())
+    } else {
+        DEPTH.set(DEPTH.get() + 1);
+        let result = catch_unwind(AssertUnwindSafe(body));
+        DEPTH.set(DEPTH.get() - 1);
+        result.unwrap_or_else(|panic| Err(panicked(&*panic)))
+    };
+    match result {
+        Ok(status) => {
+            set_last_error("");
+            status
+        }
+        Err(error) => {
+            set_last_error(error.message());
+            status::of_error(error.kind())
+        }
+    }
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Error {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message");
+    log!(Error, "a call panicked: {text}");
+    Error::new(ErrorKind::Internal, format!("a bug of libfluid, please report: {text}"))
+}
+
+/// Whether this thread is inside a call, or is one of ours: then a panic is told by a status.
+pub(super) fn is_ours() -> bool {
+    let named = |name: &str| name.starts_with("fluid-");
+    DEPTH.get() > 0 || std::thread::current().name().is_some_and(named)
+}
+
+fn set_last_error(message: &str) {
+    let text = CString::new(message).unwrap_or_default();
+    // Gone while the thread ends; then nobody can ask any more.
+    let _ = LAST_ERROR.try_with(|last| *last.borrow_mut() = text);
+}
+
+/// One line on why this thread's last call failed; empty after a call that did not.
+/// Never `NULL`. The string is borrowed until this thread's next call of the library.
+#[no_mangle]
+pub extern "C" fn fluid_last_error() -> *const c_char {
+    LAST_ERROR
+        .try_with(|last| last.borrow().as_ptr())
+        .unwrap_or(c"".as_ptr())
+}

@@ -1,0 +1,36 @@
+//! The C interface: checks what comes in, calls one thing of the engine, translates what comes out.
+//!
+//! Every function runs inside [`guard::guard`]; outputs are written only on success.
+#![allow(non_camel_case_types, reason = "C's names, as the header shows them")]
+
+mod callback;
+mod engine;
+mod event;
+mod generate;
+mod guard;
+mod handle;
+mod job;
+mod log;
+mod model;
+mod pointer;
+mod process;
+mod queue;
+mod status;
+mod string;
+mod version;
+
+pub use engine::{fluid_engine_free, fluid_engine_new};
+pub use event::*;
+pub use generate::{fluid_generate, fluid_generate_start};
+pub use guard::fluid_last_error;
+pub use handle::{fluid_engine, fluid_job, fluid_model, fluid_queue};
+pub use job::{
+    fluid_job_attach, fluid_job_cancel, fluid_job_free, fluid_job_json, fluid_job_next,
+    fluid_job_take_model,
+};
+pub use log::*;
+pub use model::{fluid_load_model, fluid_load_model_start, fluid_model_free, fluid_model_info};
+pub use queue::{fluid_queue_free, fluid_queue_new, fluid_queue_next};
+pub use status::*;
+pub use string::fluid_string_free;
+pub use version::*;

@@ -1,0 +1,146 @@
+//! `fluid_model`: loading, information, freeing.
+
+use std::ffi::{c_char, c_void};
+use std::sync::Arc;
+
+use super::callback::{self, Callback};
+use super::engine::ENGINES;
+use super::event::fluid_event_fn;
+use super::guard::guard;
+use super::handle::{fluid_engine, fluid_job, fluid_model, Table};
+use super::job;
+use super::status::{fluid_status, FLUID_OK};
+use super::{pointer, string};
+use crate::engine::job::Job;
+use crate::engine::model::Model;
+use crate::error::Result;
+use crate::request::LoadOptions;
+
+pub(super) static MODELS: Table<Model> = Table::new(0xf1d2, "model");
+
+/// Loads the model at `path` and waits until it can be used.
+///
+/// `path` is a GGUF file, UTF-8 on every system, borrowed for the call. `options_json` is `NULL`
+/// or a JSON object, borrowed for the call; an unknown key is refused:
+///
+/// | key | meaning | default |
+/// |---|---|---|
+/// | `n_ctx` | tokens of context for each job | the model's own, at most 4096 |
+/// | `n_parallel` | jobs that run together, 1 to 64; each takes memory for its context | 4 |
+/// | `n_threads` | threads that compute | one for each physical core |
+/// | `n_ubatch` | most tokens of one computation | 512 |
+/// | `use_mmap` | map the file instead of reading it; do not change it while it is mapped | true |
+/// | `device` | `"AUTO"` or `"CPU"` | `"AUTO"` |
+/// | `chat_template` | a Jinja template in place of the model's own | the model's own |
+/// | `deadline_ms` | give up after this time | none |
+///
+/// `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` events and the final one, on this
+/// thread, and can cancel the load. `user_data` is handed to it.
+///
+/// Outcomes: `FLUID_CANCELLED`, `FLUID_DEADLINE`. Errors: `FLUID_ERROR_NOT_FOUND`,
+/// `FLUID_ERROR_IO`, `FLUID_ERROR_INVALID_MODEL` (the file is cut, altered or no GGUF),
+/// `FLUID_ERROR_UNSUPPORTED_MODEL`, `FLUID_ERROR_UNSUPPORTED_CPU`,
+/// `FLUID_ERROR_OUT_OF_MEMORY`, and those of the options. On `FLUID_OK` `*out_model` is owned by
+/// the caller, free with `fluid_model_free`.
+///
+/// # Safety
+/// Strings are NUL-terminated; `out_model` can be written to; `callback` can be called with
+/// `user_data` until this returns.
+#[no_mangle]
+pub unsafe extern "C" fn fluid_load_model(
+    engine: *mut fluid_engine,
+    path: *const c_char,
+    options_json: *const c_char,
+    callback: fluid_event_fn,
+    user_data: *mut c_void,
+    out_model: *mut *mut fluid_model,
+) -> fluid_status {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let out = unsafe { pointer::output(out_model, "out_model") }?;
+        // SAFETY: the caller's promise.
+        let job = unsafe { start(engine, path, options_json) }?;
+        let function = callback;
+        let status = callback::run(&job, &Callback { function, user_data })?;
+        if status == FLUID_OK {
+            let key = MODELS.insert(Arc::new(job.take_model()?))?;
+            out.set(pointer::handle(key));
+        }
+        Ok(status)
+    })
+}
+
+/// Starts to load a model; arguments, outcomes and errors as of `fluid_load_model`, except that
+/// what concerns the file comes with the final event. After a final event with `FLUID_OK`,
+/// `fluid_job_take_model` hands out the model. On success `*out_job` is owned by the caller, free
+/// with `fluid_job_free`.
+///
+/// # Safety
+/// Strings are NUL-terminated; `out_job` can be written to.
+#[no_mangle]
+pub unsafe extern "C" fn fluid_load_model_start(
+    engine: *mut fluid_engine,
+    path: *const c_char,
+    options_json: *const c_char,
+    out_job: *mut *mut fluid_job,
+) -> fluid_status {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let out = unsafe { pointer::output(out_job, "out_job") }?;
+        // SAFETY: the caller's promise.
+        let job = unsafe { start(engine, path, options_json) }?;
+        out.set(job::hand_out(job)?);
+        Ok(FLUID_OK)
+    })
+}
+
+/// # Safety
+/// The strings are null or NUL-terminated.
+unsafe fn start(
+    engine: *mut fluid_engine,
+    path: *const c_char,
+    options_json: *const c_char,
+) -> Result<Arc<Job>> {
+    // SAFETY: the caller's promise.
+    let path = unsafe { pointer::text(path, "path") }?;
+    // SAFETY: the caller's promise.
+    let options = unsafe { pointer::optional_text(options_json, "options_json") }?;
+    let engine = ENGINES.get(pointer::key(engine))?;
+    engine.load(path, LoadOptions::parse(options)?)
+}
+
+/// Describes a model as a JSON object: `name`, `path`, `architecture`, `parameters`,
+/// `file_bytes`, `weights_bytes`, `quantization`, `context_length` (of one job),
+/// `context_length_trained`, `n_parallel`, `chat_template`, `backend`, `device`, `threads` and
+/// more. On success `*out_json` is owned by the caller, free with `fluid_string_free`.
+///
+/// # Safety
+/// `out_json` can be written to.
+#[no_mangle]
+pub unsafe extern "C" fn fluid_model_info(
+    model: *mut fluid_model,
+    out_json: *mut *mut c_char,
+) -> fluid_status {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let out = unsafe { pointer::output(out_json, "out_json") }?;
+        let model = MODELS.get(pointer::key(model))?;
+        out.set(string::owned(model.info_json()?)?);
+        Ok(FLUID_OK)
+    })
+}
+
+/// Frees a model: its running and waiting jobs end as cancelled, its memory is given back, its
+/// threads are joined. Safe while other threads use the model: their calls return. `NULL` does
+/// nothing.
+///
+/// Errors: `FLUID_ERROR_INVALID_HANDLE` when it was freed before.
+#[no_mangle]
+pub extern "C" fn fluid_model_free(model: *mut fluid_model) -> fluid_status {
+    guard(|| {
+        if !model.is_null() {
+            MODELS.remove(pointer::key(model))?.stop();
+        }
+        Ok(FLUID_OK)
+    })
+}

@@ -1,0 +1,245 @@
+//! A generation: OpenAI's chat-completion fields, or `prompt` for a raw completion.
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::fields::{kind, Fields};
+use super::{messages, options, parse_object};
+use crate::error::{Error, Result};
+use crate::log::log;
+
+/// What to continue.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Prompt {
+    /// A chat; the model's template turns it into a text.
+    Chat {
+        /// The checked `messages` array.
+        messages: Value,
+        /// `chat_template_kwargs`: further variables for the template.
+        variables: Map<String, Value>,
+    },
+    /// A text, taken as it stands; special tokens in it are read as such.
+    Text(String),
+    /// Token ids, taken as they stand.
+    Tokens(Vec<u32>),
+}
+
+/// How tokens are drawn, as far as the request says; the model's defaults fill the rest.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SamplingFields {
+    /// 0 picks the likeliest token; at most 100.
+    pub temperature: Option<f32>,
+    /// Keeps the likeliest tokens that together reach this probability, 0 to 1.
+    pub top_p: Option<f32>,
+    /// Keeps this many tokens; 0 keeps all.
+    pub top_k: Option<u32>,
+    /// Keeps tokens with at least this share of the best one's probability, 0 to 1.
+    pub min_p: Option<f32>,
+    /// Divides the logits of recent tokens; 1 is off.
+    pub repeat_penalty: Option<f32>,
+    /// How many recent tokens the three penalties look at; 0 turns them off.
+    pub repeat_last_n: Option<u32>,
+    /// Taken from the logit of each recent token, -2 to 2.
+    pub presence_penalty: Option<f32>,
+    /// Taken from the logit of each recent token once per occurrence, -2 to 2.
+    pub frequency_penalty: Option<f32>,
+    /// The same seed, request and model give the same text.
+    pub seed: Option<u64>,
+    /// Added to the logits of these tokens, -100 to 100.
+    pub logit_bias: Vec<(u32, f32)>,
+}
+
+/// A checked request for text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GenerateRequest {
+    /// What to continue.
+    pub prompt: Prompt,
+    /// How tokens are drawn.
+    pub sampling: SamplingFields,
+    /// Tokens to generate at most; by default as many as the context holds.
+    pub max_tokens: Option<u32>,
+    /// Texts that end the answer; they are not part of it.
+    pub stop: Vec<String>,
+    /// The job ends with `FLUID_DEADLINE` after this time, waiting included.
+    pub deadline: Option<Duration>,
+    /// `model` as the request names it, for the result.
+    pub model: Option<String>,
+}
+
+/// OpenAI's fields that change nothing here: accounting of its service, or delivery,
+/// which the callback decides.
+const ACCEPTED: [&str; 12] = [
+    "stream",
+    "stream_options",
+    "user",
+    "metadata",
+    "store",
+    "service_tier",
+    "safety_identifier",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "parallel_tool_calls",
+    "verbosity",
+    "modalities",
+];
+
+/// OpenAI's fields that would change the answer and that this build lacks.
+const LACKING: [&str; 13] = [
+    "tools",
+    "functions",
+    "function_call",
+    "top_logprobs",
+    "reasoning_effort",
+    "audio",
+    "prediction",
+    "web_search_options",
+    "moderation",
+    "echo",
+    "suffix",
+    "best_of",
+    "grammar",
+];
+
+impl GenerateRequest {
+    /// Reads `text`, a JSON object.
+    pub fn parse(text: &str) -> Result<Self> {
+        let map = parse_object(text, "request")?;
+        let mut fields = Fields::new("", &map);
+        refuse_lacking(&mut fields)?;
+        let request = Self {
+            prompt: prompt(&mut fields)?,
+            sampling: sampling(&mut fields)?,
+            max_tokens: max_tokens(&mut fields)?,
+            stop: stop(&mut fields)?,
+            deadline: options::deadline(&mut fields)?,
+            model: fields.string("model")?.map(str::to_owned),
+        };
+        for key in fields.unknown() {
+            log!(Warn, "request: ignored unknown field \"{key}\"");
+        }
+        Ok(request)
+    }
+}
+
+fn refuse_lacking(fields: &mut Fields<'_>) -> Result<()> {
+    for name in ACCEPTED {
+        fields.value(name);
+    }
+    for name in LACKING {
+        if fields.value(name).is_some() {
+            return Err(Error::unsupported(name, "is not supported by this build; leave it out"));
+        }
+    }
+    if fields.boolean("logprobs")? == Some(true) {
+        return Err(Error::unsupported("logprobs", "is not supported by this build; leave it out"));
+    }
+    if fields.integer("n", 1..=128)?.is_some_and(|n| n > 1) {
+        return Err(Error::unsupported("n", "only 1 is supported by this build"));
+    }
+    if fields.value("tool_choice").is_some_and(|choice| choice != "none") {
+        return Err(Error::unsupported("tool_choice", "only \"none\" is supported by this build"));
+    }
+    if let Some(format) = fields.object("response_format")? {
+        if format.get("type") != Some(&Value::from("text")) {
+            return Err(Error::unsupported("response_format.type", "only \"text\" is supported by this build"));
+        }
+    }
+    Ok(())
+}
+
+fn prompt(fields: &mut Fields<'_>) -> Result<Prompt> {
+    let variables = fields.object("chat_template_kwargs")?.cloned();
+    match (fields.value("messages"), fields.value("prompt")) {
+        (Some(_), Some(_)) => Err(Error::invalid_request("prompt", "give messages or prompt, not both")),
+        (None, None) => Err(Error::invalid_request("messages", "is missing; give messages, or prompt for a raw completion")),
+        (Some(value), None) => Ok(Prompt::Chat {
+            messages: messages::check(value)?.clone(),
+            variables: variables.unwrap_or_default(),
+        }),
+        (None, Some(Value::String(text))) => Ok(Prompt::Text(text.clone())),
+        (None, Some(Value::Array(items))) => raw_array(items),
+        (None, Some(other)) => Err(Error::invalid_request(
+            "prompt",
+            format!("expected a string or an array of token ids, got {}", kind(other)),
+        )),
+    }
+}
+
+fn raw_array(items: &[Value]) -> Result<Prompt> {
+    match items {
+        [Value::String(text)] => return Ok(Prompt::Text(text.clone())),
+        [Value::String(_), ..] => return Err(Error::unsupported("prompt", "only one prompt per request is supported")),
+        _ => {}
+    }
+    let ids = items.iter().enumerate().map(|(index, item)| {
+        let id = item.as_u64().and_then(|id| u32::try_from(id).ok());
+        id.ok_or_else(|| Error::invalid_request(&format!("prompt[{index}]"), "expected a token id"))
+    });
+    Ok(Prompt::Tokens(ids.collect::<Result<_>>()?))
+}
+
+fn sampling(fields: &mut Fields<'_>) -> Result<SamplingFields> {
+    Ok(SamplingFields {
+        temperature: fields.float("temperature", 0.0..=100.0)?,
+        top_p: fields.float("top_p", 0.0..=1.0)?,
+        top_k: fields.integer("top_k", 0..=i64::from(i32::MAX))?.map(|k| k as u32),
+        min_p: fields.float("min_p", 0.0..=1.0)?,
+        repeat_penalty: fields.float("repeat_penalty", 0.01..=100.0)?,
+        repeat_last_n: fields.integer("repeat_last_n", 0..=65_536)?.map(|n| n as u32),
+        presence_penalty: fields.float("presence_penalty", -2.0..=2.0)?,
+        frequency_penalty: fields.float("frequency_penalty", -2.0..=2.0)?,
+        // Two's complement: OpenAI allows negative seeds.
+        seed: fields.integer("seed", i64::MIN..=i64::MAX)?.map(|seed| seed as u64),
+        logit_bias: logit_bias(fields)?,
+    })
+}
+
+fn logit_bias(fields: &mut Fields<'_>) -> Result<Vec<(u32, f32)>> {
+    let Some(map) = fields.object("logit_bias")? else {
+        return Ok(Vec::new());
+    };
+    let entries = map.iter().map(|(key, value)| {
+        let path = format!("logit_bias.{key}");
+        let token = key
+            .parse::<u32>()
+            .map_err(|_| Error::invalid_request(&path, "the key must be a token id"))?;
+        let bias = value
+            .as_f64()
+            .filter(|bias| (-100.0..=100.0).contains(bias))
+            .ok_or_else(|| Error::invalid_request(&path, "expected a number from -100 to 100"))?;
+        Ok((token, bias as f32))
+    });
+    entries.collect()
+}
+
+fn max_tokens(fields: &mut Fields<'_>) -> Result<Option<u32>> {
+    let range = 0..=i64::from(i32::MAX);
+    let older = fields.integer("max_tokens", range.clone())?;
+    let newer = fields.integer("max_completion_tokens", range)?;
+    Ok(newer.or(older).map(|count| count as u32))
+}
+
+fn stop(fields: &mut Fields<'_>) -> Result<Vec<String>> {
+    let items = match fields.value("stop") {
+        None => return Ok(Vec::new()),
+        Some(Value::String(text)) => return Ok(vec![text.clone()]),
+        Some(Value::Array(items)) => items,
+        Some(other) => {
+            let message = format!("expected a string or an array of strings, got {}", kind(other));
+            return Err(Error::invalid_request("stop", message));
+        }
+    };
+    if items.len() > 64 {
+        return Err(Error::invalid_request("stop", format!("{} strings are more than 64", items.len())));
+    }
+    let texts = items.iter().enumerate().map(|(index, item)| match item {
+        Value::String(text) => Ok(text.clone()),
+        other => Err(Error::invalid_request(
+            &format!("stop[{index}]"),
+            format!("expected a string, got {}", kind(other)),
+        )),
+    });
+    texts.collect()
+}

@@ -1,0 +1,29 @@
+//! What a request means: OpenAI's fields and our own options as plain, checked data.
+#![forbid(unsafe_code)]
+
+mod fields;
+mod generate;
+mod messages;
+mod options;
+
+pub use generate::{GenerateRequest, Prompt, SamplingFields};
+pub use options::{EngineOptions, LoadOptions};
+
+use crate::error::{Error, ErrorKind, Result};
+use serde_json::{Map, Value};
+
+/// Parses `text` as one JSON object; the error names line and column.
+fn parse_object(text: &str, what: &str) -> Result<Map<String, Value>> {
+    let value: Value = serde_json::from_str(text)
+        .map_err(|error| Error::new(ErrorKind::InvalidJson, format!("{what}: {error}")))?;
+    match value {
+        Value::Object(map) => Ok(map),
+        other => Err(Error::new(
+            ErrorKind::InvalidRequest,
+            format!(
+                "{what}: expected a JSON object, got {}",
+                fields::kind(&other)
+            ),
+        )),
+    }
+}

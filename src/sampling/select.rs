@@ -1,0 +1,152 @@
+//! From the whole vocabulary to the best: the only loops over every logit.
+#![forbid(unsafe_code)]
+
+use super::candidates::{by_rank, Candidate, Candidates};
+
+/// Logits looked at together; LLVM turns the maximum over a block into vector code.
+const BLOCK: usize = 256;
+
+/// The largest value of a block; NaN counts as minus infinity.
+fn block_max(block: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let mut chunks = block.chunks_exact(LANES);
+    for chunk in &mut chunks {
+        for (lane, &x) in lanes.iter_mut().zip(chunk) {
+            *lane = if x > *lane { x } else { *lane };
+        }
+    }
+    let rest = chunks.remainder().iter();
+    let max = |best: f32, &x: &f32| if x > best { x } else { best };
+    rest.fold(lanes.iter().fold(f32::NEG_INFINITY, max), max)
+}
+
+/// The position of the largest logit, the lowest one of equals; `None` when every logit is
+/// minus infinity or NaN. One pass.
+pub(super) fn argmax(logits: &[f32]) -> Option<u32> {
+    let mut best = f32::NEG_INFINITY;
+    let mut start = 0;
+    for (i, block) in logits.chunks(BLOCK).enumerate() {
+        let max = block_max(block);
+        if max > best {
+            best = max;
+            start = i * BLOCK;
+        }
+    }
+    let block = logits.get(start..)?;
+    let offset = block
+        .iter()
+        .position(|&x| x == best && x > f32::NEG_INFINITY)?;
+    u32::try_from(start + offset).ok()
+}
+
+/// Fills `set` with every token whose logit is above minus infinity.
+pub(super) fn all(logits: &[f32], set: &mut Candidates) {
+    set.items.clear();
+    set.items.reserve(logits.len());
+    for (id, &logit) in (0u32..).zip(logits) {
+        if logit > f32::NEG_INFINITY {
+            set.items.push(Candidate { id, logit, p: 0.0 });
+        }
+    }
+}
+
+/// Fills `set` with the `k` largest logits (fewer when fewer are above minus infinity),
+/// unordered; among equals at the edge the lowest ids stay.
+///
+/// Collects what beats the current k-th best into a buffer of at least `2k` and cuts it back
+/// to `k` when full: linear in the vocabulary, and after the first blocks almost nothing
+/// passes, so whole blocks are skipped by their maximum.
+pub(super) fn top_k(logits: &[f32], k: usize, set: &mut Candidates) {
+    if k == 0 || k >= logits.len() {
+        return all(logits, set);
+    }
+    let full = k
+        .saturating_mul(2)
+        .max(k.saturating_add(BLOCK))
+        .min(logits.len());
+    let items = &mut set.items;
+    items.clear();
+    items.reserve(full);
+    let mut edge = f32::NEG_INFINITY;
+    let mut id = 0u32;
+    for block in logits.chunks(BLOCK) {
+        if block_max(block) > edge {
+            for (id, &logit) in (id..).zip(block) {
+                if logit > edge {
+                    if items.len() == full {
+                        edge = edge.max(cut(items, k));
+                        if logit <= edge {
+                            continue;
+                        }
+                    }
+                    items.push(Candidate { id, logit, p: 0.0 });
+                }
+            }
+        }
+        id += block.len() as u32;
+    }
+    cut(items, k);
+}
+
+/// Shortens `items` to its `k` best; returns the worst of them, or minus infinity when there
+/// were no more than `k`.
+fn cut(items: &mut Vec<Candidate>, k: usize) -> f32 {
+    if items.len() <= k {
+        return f32::NEG_INFINITY;
+    }
+    let (_, edge, _) = items.select_nth_unstable_by(k - 1, by_rank);
+    let edge = edge.logit;
+    items.truncate(k);
+    edge
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sampling::rng::Rng;
+
+    fn ids(logits: &[f32], k: usize) -> Vec<u32> {
+        let mut set = Candidates::default();
+        top_k(logits, k, &mut set);
+        set.items.sort_by(by_rank);
+        set.items.iter().map(|c| c.id).collect()
+    }
+
+    #[test]
+    fn argmax_takes_the_lowest_of_equals_and_skips_nan() {
+        let inf = f32::INFINITY;
+        assert_eq!(argmax(&[1.0, 3.0, 3.0]), Some(1));
+        assert_eq!(argmax(&[f32::NAN, -5.0, f32::NAN]), Some(1));
+        assert_eq!(argmax(&[0.0, inf, inf]), Some(1));
+        assert_eq!(argmax(&[-0.0, 0.0]), Some(0));
+        assert_eq!(argmax(&[-inf, f32::NAN]), None);
+        assert_eq!(argmax(&[]), None);
+    }
+
+    #[test]
+    fn top_k_by_hand() {
+        let logits = [0.5, 3.0, -1.0, 2.0, 3.0];
+        assert_eq!(ids(&logits, 2), [1, 4]);
+        assert_eq!(ids(&logits, 3), [1, 4, 3]);
+        assert_eq!(ids(&logits, 0), [1, 4, 3, 0, 2]);
+        assert_eq!(ids(&logits, 99), [1, 4, 3, 0, 2]);
+        assert_eq!(ids(&[1.0, f32::NAN, f32::NEG_INFINITY, 2.0], 3), [3, 0]);
+    }
+
+    // The reference sorts everything. Few distinct values make ties at the edge common.
+    #[test]
+    fn top_k_and_argmax_agree_with_a_full_sort() {
+        for seed in 0..300 {
+            let mut rng = Rng::new(seed);
+            let n = 1 + (rng.next_u64() % 3000) as usize;
+            let kinds = 1 + rng.next_u64() % 2000;
+            let logits: Vec<f32> = (0..n).map(|_| (rng.next_u64() % kinds) as f32).collect();
+            let mut order: Vec<u32> = (0..n as u32).collect();
+            order.sort_by(|&a, &b| logits[b as usize].total_cmp(&logits[a as usize]));
+            let k = 1 + (rng.next_u64() as usize) % n;
+            assert_eq!(ids(&logits, k), order[..k], "seed {seed}");
+            assert_eq!(argmax(&logits), Some(order[0]), "seed {seed}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Requests and options: what is accepted, what is refused, and the path each refusal names.
+
+use fluid::error::ErrorKind;
+use fluid::request::{EngineOptions, GenerateRequest, LoadOptions, Prompt};
+
+fn refusal(request: &str) -> (ErrorKind, String) {
+    let error = GenerateRequest::parse(request).expect_err(request);
+    (error.kind(), error.message().to_owned())
+}
+
+#[test]
+fn broken_json_names_the_position() {
+    let (kind, message) = refusal("{\"messages\": [\n  {\"role\": }");
+    assert_eq!(kind, ErrorKind::InvalidJson);
+    assert!(message.contains("line 2 column 12"), "{message}");
+    let deep = "[".repeat(100_000);
+    assert_eq!(refusal(&deep).0, ErrorKind::InvalidJson);
+}
+
+#[test]
+fn wrong_fields_are_refused_with_their_path() {
+    let user = r#""messages": [{"role": "user", "content": "hi"}]"#;
+    for (fields, path) in [
+        (r#""prompt": 3"#.to_owned(), "prompt: "),
+        (r#""prompt": [1, "a"]"#.to_owned(), "prompt[1]: "),
+        (r#""prompt": [-1]"#.to_owned(), "prompt[0]: "),
+        (r#""temperature": 1"#.to_owned(), "messages: "),
+        (r#""messages": []"#.to_owned(), "messages: "),
+        (r#""messages": {}"#.to_owned(), "messages: "),
+        (r#""messages": [1]"#.to_owned(), "messages[0]: "),
+        (r#""messages": [{"content": "x"}]"#.to_owned(), "messages[0].role: "),
+        (r#""messages": [{"role": "king", "content": "x"}]"#.to_owned(), "messages[0].role: "),
+        (r#""messages": [{"role": "user"}]"#.to_owned(), "messages[0].content: "),
+        (r#""messages": [{"role": "user", "content": 1}]"#.to_owned(), "messages[0].content: "),
+        (r#""messages": [{"role": "user", "content": [{"type": "text"}]}]"#.to_owned(), "messages[0].content[0].text: "),
+        (format!(r#"{user}, "prompt": "x""#), "prompt: "),
+        (format!(r#"{user}, "max_tokens": -1"#), "max_tokens: -1 is outside 0 to "),
+        (format!(r#"{user}, "max_tokens": 1.5"#), "max_tokens: "),
+        (format!(r#"{user}, "max_tokens": "9""#), "max_tokens: "),
+        (format!(r#"{user}, "temperature": -0.1"#), "temperature: "),
+        (format!(r#"{user}, "temperature": "hot""#), "temperature: "),
+        (format!(r#"{user}, "top_p": 1.1"#), "top_p: "),
+        (format!(r#"{user}, "top_k": -1"#), "top_k: "),
+        (format!(r#"{user}, "presence_penalty": 3"#), "presence_penalty: "),
+        (format!(r#"{user}, "logit_bias": [1]"#), "logit_bias: "),
+        (format!(r#"{user}, "logit_bias": {{"x": 1}}"#), "logit_bias.x: "),
+        (format!(r#"{user}, "logit_bias": {{"5": 200}}"#), "logit_bias.5: "),
+        (format!(r#"{user}, "stop": 1"#), "stop: "),
+        (format!(r#"{user}, "stop": ["a", 1]"#), "stop[1]: "),
+        (format!(r#"{user}, "seed": 0.5"#), "seed: "),
+        (format!(r#"{user}, "deadline_ms": 0"#), "deadline_ms: "),
+    ] {
+        let (kind, message) = refusal(&format!("{{{fields}}}"));
+        assert_eq!(kind, ErrorKind::InvalidRequest, "{fields}: {message}");
+        assert!(message.starts_with(path), "{fields}: {message}");
+    }
+}
+
+#[test]
+fn fields_that_openai_has_and_this_build_lacks_are_refused() {
+    for (field, path) in [
+        (r#""tools": []"#, "tools"),
+        (r#""n": 2"#, "n"),
+        (r#""logprobs": true"#, "logprobs"),
+        (r#""response_format": {"type": "json_object"}"#, "response_format.type"),
+        (r#""tool_choice": "auto""#, "tool_choice"),
+        (r#""reasoning_effort": "low""#, "reasoning_effort"),
+    ] {
+        let (kind, message) = refusal(&format!(r#"{{"prompt": "x", {field}}}"#));
+        assert_eq!(kind, ErrorKind::Unsupported, "{field}");
+        assert!(message.starts_with(&format!("{path}: ")), "{field}: {message}");
+    }
+    let image = r#"{"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "x"}}]}]}"#;
+    let (kind, message) = refusal(image);
+    assert_eq!(kind, ErrorKind::Unsupported);
+    assert!(message.starts_with("messages[0].content[1].type: "), "{message}");
+}
+
+#[test]
+fn what_openai_clients_send_is_accepted() {
+    let request = GenerateRequest::parse(
+        r#"{"model": "m", "messages": [{"role": "system", "content": "s"},
+            {"role": "user", "name": "u", "content": [{"type": "text", "text": "a"}]},
+            {"role": "assistant", "content": null, "tool_calls": [{"id": "1"}]}],
+            "stream": true, "stream_options": {"include_usage": true}, "n": 1, "user": "me",
+            "response_format": {"type": "text"}, "tool_choice": "none", "logprobs": false,
+            "max_tokens": 5, "max_completion_tokens": 7, "stop": null, "seed": -1,
+            "logit_bias": {"7": -100}, "something_new": 1}"#,
+    )
+    .expect("accepted");
+    assert_eq!(request.max_tokens, Some(7));
+    assert_eq!(request.sampling.seed, Some(u64::MAX));
+    assert_eq!(request.sampling.logit_bias, [(7, -100.0)]);
+    assert!(matches!(request.prompt, Prompt::Chat { .. }));
+    assert!(request.stop.is_empty());
+}
+
+#[test]
+fn options_refuse_what_they_do_not_know() {
+    for (options, path) in [
+        (r#"{"n_ctxt": 1}"#, "n_ctxt: "),
+        (r#"{"n_ctx": 1}"#, "n_ctx: "),
+        (r#"{"n_parallel": 0}"#, "n_parallel: "),
+        (r#"{"use_mmap": 1}"#, "use_mmap: "),
+        (r#"{"device": "TPU"}"#, "device: "),
+    ] {
+        let error = LoadOptions::parse(options).expect_err(options);
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{options}");
+        assert!(error.message().starts_with(path), "{options}: {error}");
+    }
+    let error = LoadOptions::parse(r#"{"device": "NPU"}"#).expect_err("no such device");
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert_eq!(LoadOptions::parse(""), Ok(LoadOptions::default()));
+    assert_eq!(LoadOptions::parse("{}"), Ok(LoadOptions::default()));
+    let error = EngineOptions::parse(r#"{"threads": 1}"#).expect_err("unknown");
+    assert!(error.message().starts_with("threads: "), "{error}");
+    let error = EngineOptions::parse("[]").expect_err("not an object");
+    assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+}

