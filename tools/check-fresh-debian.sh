@@ -102,7 +102,7 @@ timed() {
     echo "== $*"
     "$@" || die "failed after $((SECONDS - start)) s: $*"
     echo "== $((SECONDS - start)) s: $*"
-    report+=("$((SECONDS - start)) s: ${*:4}")
+    report+=("$((SECONDS - start)) s: make ${*:5}")
 }
 
 report=()

@@ -120,6 +120,12 @@ pub struct Job {
     changed: Condvar,
 }
 
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job").field("tag", &self.tag()).finish_non_exhaustive()
+    }
+}
+
 impl Job {
     /// A job whose reader may fall `capacity` events behind; `signal` reaches its worker.
     pub fn new(capacity: usize, signal: Signal, place: Option<Place>, outcome: Outcome) -> Arc<Self> {

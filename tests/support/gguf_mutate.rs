@@ -11,16 +11,21 @@ pub struct Mutant {
 
 /// The mutant of a seed: one of the tiny models, damaged once to four times.
 pub fn mutant(seed: u64) -> Mutant {
-    let mut dice = Dice(seed.wrapping_mul(0x5851_f42d_4c95_7f2d));
-    let (name, make) = MODELS[dice.below(MODELS.len())];
-    let mut model = make(seed % 7);
-    let mut done = vec![name.to_owned()];
+    let (name, make) = MODELS[Dice::of(seed).below(MODELS.len())];
+    let mut mutant = mutate(make(seed % 7), seed);
+    mutant.description.insert_str(0, &format!("{name}; "));
+    mutant
+}
+
+/// `model`, damaged as the seed says.
+pub fn mutate(mut model: Gguf, seed: u64) -> Mutant {
+    let mut dice = Dice::of(!seed);
     let bytes_only = dice.one_in(4);
-    for _ in 0..1 + dice.below(4) * usize::from(dice.one_in(3)) {
-        if !bytes_only {
-            done.push(damage_structure(&mut model, &mut dice));
-        }
-    }
+    let rounds = match bytes_only {
+        true => 0,
+        false => 1 + dice.below(4) * usize::from(dice.one_in(3)),
+    };
+    let mut done: Vec<String> = (0..rounds).map(|_| damage_structure(&mut model, &mut dice)).collect();
     let mut bytes = model.to_bytes();
     if bytes_only || dice.one_in(20) {
         done.push(damage_bytes(&mut bytes, &mut dice));
@@ -89,6 +94,10 @@ const TENSOR_BASES: &[&str] = &[
 struct Dice(u64);
 
 impl Dice {
+    fn of(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x5851_f42d_4c95_7f2d))
+    }
+
     fn below(&mut self, bound: usize) -> usize {
         (splitmix(&mut self.0) % bound.max(1) as u64) as usize
     }

@@ -147,6 +147,6 @@ fn check_scaling(keys: Keys<'_>) -> Result<()> {
 
 /// Families whose sliding window cannot be switched off by 0.
 fn always_slides(architecture: Architecture) -> bool {
-    ["cohere2", "gemma-embedding", "gemma2", "gemma3n", "gemma4", "gpt-oss", "llama4", "modern-bert"]
+    ["cohere2", "gemma-embedding", "gemma2", "gemma3n", "gemma4", "gpt-oss", "modern-bert"]
         .contains(&architecture.name)
 }

@@ -69,6 +69,7 @@ pub(super) fn check(metadata: &Metadata, architecture: Architecture) -> Result<H
     let n_layer = keys.required("block_count")?;
     check_layers(keys, n_layer)?;
     check_experts(keys, n_layer)?;
+    check_temperature(keys, n_layer)?;
     check_causality(keys)?;
     Ok(Hparams {
         architecture,
@@ -145,6 +146,22 @@ fn check_groups(keys: Keys<'_>, experts: u32, groups: u32) -> Result<()> {
             keys.name("expert_group_count")
         ))),
     }
+}
+
+/// Scaling by position: llama.cpp makes its input ready even where no layer takes it.
+fn check_temperature(keys: Keys<'_>, n_layer: u32) -> Result<()> {
+    let key = keys.name("attention.temperature_scale");
+    let scale = keys.metadata.f32(&key)?.unwrap_or(0.0);
+    let length = keys.u32("attention.temperature_length")?.unwrap_or(0);
+    if keys.architecture.name == "deepseek2" && scale != 0.0 && length == 0 {
+        return Err(invalid(format!("key '{key}' is {scale}, without a length")));
+    }
+    // Every fourth layer, without rotation, takes it; without a sliding window the last one does.
+    let window = keys.u32("attention.sliding_window")?;
+    if keys.architecture.name == "llama4" && window != Some(0) && n_layer < 4 {
+        return Err(invalid(format!("key '{}' is {n_layer}; this family needs 4", keys.name("block_count"))));
+    }
+    Ok(())
 }
 
 /// `llama_pooling_type`; llama.cpp writes -1 for "not said" and aborts on a number it does not know.

@@ -25,6 +25,7 @@ pub(super) fn check(
         shape(&weights, "position_embd.weight", [width, hparams.n_ctx_train.into()])?;
     }
     check_attention(hparams, &weights)?;
+    check_rwkv(hparams, &weights)?;
     check_embeddings(hparams, keys, &weights)
 }
 
@@ -45,6 +46,25 @@ fn check_attention(hparams: &Hparams, weights: &Weights<'_>) -> Result<()> {
         let has = |name: &str| weights.contains_key(format!("blk.{layer}.{name}.weight").as_str());
         if !has("attn_qkv") && !(has("attn_q") && has("attn_k") && has("attn_v")) {
             return Err(invalid(format!("tensor 'blk.{layer}.attn_qkv.weight' (or attn_q, attn_k, attn_v) is missing")));
+        }
+    }
+    Ok(())
+}
+
+/// One of RWKV's two sets of mixing weights, complete, or a null pointer is followed.
+fn check_rwkv(hparams: &Hparams, weights: &Weights<'_>) -> Result<()> {
+    for layer in 0..hparams.n_layer {
+        let has = |name: &str| weights.contains_key(format!("blk.{layer}.{name}.weight").as_str());
+        let sound = match hparams.architecture.name {
+            "rwkv6" => {
+                let one_by_one = ["w", "k", "v", "r", "g"].iter().all(|lerp| has(&format!("time_mix_lerp_{lerp}")));
+                has("time_mix_lerp_fused") || one_by_one
+            }
+            "rwkv6qwen2" => !has("time_mix_first"),
+            _ => true,
+        };
+        if !sound {
+            return Err(invalid(format!("tensors 'blk.{layer}.time_mix_*' are not a complete set")));
         }
     }
     Ok(())
