@@ -128,61 +128,61 @@ typedef void (*fluid_log_fn)(fluid_log_level level, const char *line, void *user
 #define FLUID_DEADLINE 11
 
 // A pointer is `NULL` or a value out of range; mend the call.
-#define FLUID_ERROR_INVALID_ARGUMENT -10
+#define FLUID_ERROR_INVALID_ARGUMENT (-10)
 
 // A handle was freed, is of another kind, or never was one; mend the call.
-#define FLUID_ERROR_INVALID_HANDLE -11
+#define FLUID_ERROR_INVALID_HANDLE (-11)
 
 // A string is not UTF-8; convert it.
-#define FLUID_ERROR_INVALID_UTF8 -12
+#define FLUID_ERROR_INVALID_UTF8 (-12)
 
 // A text is not JSON; mend it at the line and column named.
-#define FLUID_ERROR_INVALID_JSON -20
+#define FLUID_ERROR_INVALID_JSON (-20)
 
 // A field has a wrong type or range; mend it at the path named.
-#define FLUID_ERROR_INVALID_REQUEST -21
+#define FLUID_ERROR_INVALID_REQUEST (-21)
 
 // A field or device is known, but this build lacks it; leave it out.
-#define FLUID_ERROR_UNSUPPORTED -22
+#define FLUID_ERROR_UNSUPPORTED (-22)
 
 // The prompt does not fit into the context; shorten it, or load with a larger `n_ctx`.
-#define FLUID_ERROR_CONTEXT_OVERFLOW -23
+#define FLUID_ERROR_CONTEXT_OVERFLOW (-23)
 
 // A file is not there; check the path.
-#define FLUID_ERROR_NOT_FOUND -30
+#define FLUID_ERROR_NOT_FOUND (-30)
 
 // A file cannot be read; check permissions and the disk.
-#define FLUID_ERROR_IO -31
+#define FLUID_ERROR_IO (-31)
 
 // A file is not a whole, valid model; fetch it again.
-#define FLUID_ERROR_INVALID_MODEL -32
+#define FLUID_ERROR_INVALID_MODEL (-32)
 
 // The model is of an architecture or format version that this build cannot run.
-#define FLUID_ERROR_UNSUPPORTED_MODEL -33
+#define FLUID_ERROR_UNSUPPORTED_MODEL (-33)
 
 // This processor lacks instructions that the build needs; use a build for older processors.
-#define FLUID_ERROR_UNSUPPORTED_CPU -34
+#define FLUID_ERROR_UNSUPPORTED_CPU (-34)
 
 // The call would wait for itself, or another thread is inside the same call.
-#define FLUID_ERROR_BUSY -40
+#define FLUID_ERROR_BUSY (-40)
 
 // Too many jobs wait for the model; try again when some have ended.
-#define FLUID_ERROR_QUEUE_FULL -41
+#define FLUID_ERROR_QUEUE_FULL (-41)
 
 // Memory or threads could not be had; use a smaller model or context.
-#define FLUID_ERROR_OUT_OF_MEMORY -50
+#define FLUID_ERROR_OUT_OF_MEMORY (-50)
 
 // The model library failed; the message holds its words.
-#define FLUID_ERROR_BACKEND -51
+#define FLUID_ERROR_BACKEND (-51)
 
 // Your callback threw a C++ exception; the job was cancelled.
-#define FLUID_ERROR_CALLBACK -52
+#define FLUID_ERROR_CALLBACK (-52)
 
 // This process is a fork of the one that used the library; only `exec` helps.
-#define FLUID_ERROR_FORKED -60
+#define FLUID_ERROR_FORKED (-60)
 
 // A bug of this library; please report the message.
-#define FLUID_ERROR_INTERNAL -70
+#define FLUID_ERROR_INTERNAL (-70)
 
 // `progress` tells how far a load or a long prompt is, from 0 to 1.
 #define FLUID_EVENT_PROGRESS 1

@@ -50,13 +50,8 @@ pub(crate) fn set(level: Level, write: Option<Write>) -> Result<()> {
         ));
     }
     let level = if write.is_some() { level as i32 } else { OFF };
-    let fresh = write.map(|write| {
-        Arc::new(Sink {
-            write,
-            running: Mutex::new(0),
-            idle: Condvar::new(),
-        })
-    });
+    let fresh =
+        write.map(|write| Arc::new(Sink { write, running: Mutex::new(0), idle: Condvar::new() }));
     let before = {
         let mut sink = SINK.lock();
         LEVEL.store(level, Ordering::Relaxed);

@@ -46,7 +46,7 @@ fn start_load(engine: &Engine, script: &str, options: &str) -> Arc<Job> {
     engine.load(&format!("fake:{script}"), options).expect("the load starts")
 }
 
-fn load(engine: &Engine, script: &str, options: &str) -> Model {
+fn load(engine: &Engine, script: &str, options: &str) -> Arc<Model> {
     let job = start_load(engine, script, options);
     assert_eq!(read(&job).1, Ending::Done);
     job.take_model().expect("a loaded model")
@@ -70,7 +70,8 @@ fn says_the_scripted_text_and_ends_once() {
     let model = load(&engine, r#"{"reply": "Grüße, 世界! 🎉"}"#, "");
     let job = start(&model, GO);
     assert_eq!(read(&job), ("Grüße, 世界! 🎉".to_owned(), Ending::Done));
-    let json: serde_json::Value = serde_json::from_str(&job.json().expect("a result")).expect("JSON");
+    let json: serde_json::Value =
+        serde_json::from_str(&job.json().expect("a result")).expect("JSON");
     assert_eq!(json["choices"][0]["text"], "Grüße, 世界! 🎉");
     assert_eq!(json["choices"][0]["finish_reason"], "stop");
     assert_eq!(json["usage"]["prompt_tokens"], 2);
@@ -90,7 +91,10 @@ fn stop_strings_and_max_tokens_end_an_answer() {
     ] {
         let job = start(&model, &format!(r#"{{"prompt": "go", "temperature": 0, {extra}}}"#));
         assert_eq!(read(&job), (text.to_owned(), Ending::Done), "{extra}");
-        assert!(job.json().expect("a result").contains(&format!(r#""finish_reason":"{reason}""#)), "{extra}");
+        assert!(
+            job.json().expect("a result").contains(&format!(r#""finish_reason":"{reason}""#)),
+            "{extra}"
+        );
     }
 }
 
@@ -153,14 +157,16 @@ fn a_deadline_ends_jobs_in_every_phase() {
     }
     let late = started.elapsed() - Duration::from_millis(60);
     assert!(late < BOUND, "{late:?} late");
-    let loading = start_load(&engine, r#"{"load_ms": 2000, "deaf": true}"#, r#"{"deadline_ms": 50}"#);
+    let loading =
+        start_load(&engine, r#"{"load_ms": 2000, "deaf": true}"#, r#"{"deadline_ms": 50}"#);
     assert_eq!(read(&loading).1, Ending::Deadline);
 }
 
 #[test]
 fn a_slow_reader_pauses_its_own_job_only() {
     let engine = Engine::new(EngineOptions::parse(r#"{"event_queue": 3}"#).expect("options"));
-    let model = load(&engine, &format!(r#"{{"reply": "{}"}}"#, "y".repeat(500)), r#"{"n_parallel": 2}"#);
+    let model =
+        load(&engine, &format!(r#"{{"reply": "{}"}}"#, "y".repeat(500)), r#"{"n_parallel": 2}"#);
     let stalled = start(&model, GO);
     let quick = start(&model, GO);
     assert_eq!(read(&quick).0.len(), 500);
@@ -233,7 +239,8 @@ fn interrupts_cost_others_no_text_even_where_only_whole_sequences_can_be_dropped
     let engine = engine();
     for recurrent in [false, true] {
         let reply = "The quick brown fox jumps over the lazy dog.";
-        let script = format!(r#"{{"reply": "{reply}", "token_us": 200, "recurrent": {recurrent}}}"#);
+        let script =
+            format!(r#"{{"reply": "{reply}", "token_us": 200, "recurrent": {recurrent}}}"#);
         let model = load(&engine, &script, r#"{"n_parallel": 4}"#);
         let steady = start(&model, GO);
         for _ in 0..20 {
@@ -265,7 +272,10 @@ fn freeing_a_model_or_an_engine_ends_its_jobs_and_joins() {
     let late = model.generate(GenerateRequest::parse(GO).expect("a request"));
     assert_eq!(late.expect_err("freed").kind(), ErrorKind::InvalidHandle);
     let options = LoadOptions::default();
-    assert_eq!(engine.load("fake:{}", options).expect_err("freed").kind(), ErrorKind::InvalidHandle);
+    assert_eq!(
+        engine.load("fake:{}", options).expect_err("freed").kind(),
+        ErrorKind::InvalidHandle
+    );
 }
 
 #[test]
@@ -293,7 +303,8 @@ fn prompts_that_do_not_fit_are_refused() {
     let model = load(&engine, "{}", r#"{"n_ctx": 16}"#);
     let (_, ending) = read(&start(&model, &format!(r#"{{"prompt": "{}"}}"#, "p".repeat(16))));
     assert!(matches!(ending, Ending::Failed(error) if error.kind() == ErrorKind::ContextOverflow));
-    let (text, ending) = read(&start(&model, &format!(r#"{{"prompt": "{}", "temperature": 0}}"#, "p".repeat(15))));
+    let (text, ending) =
+        read(&start(&model, &format!(r#"{{"prompt": "{}", "temperature": 0}}"#, "p".repeat(15))));
     assert_eq!((text.as_str(), ending), ("H", Ending::Done), "one token fits");
     let (_, ending) = read(&start(&model, r#"{"prompt": ""}"#));
     assert!(matches!(ending, Ending::Failed(error) if error.kind() == ErrorKind::InvalidRequest));

@@ -32,7 +32,10 @@ fn wrong_fields_are_refused_with_their_path() {
         (r#""messages": [{"role": "king", "content": "x"}]"#.to_owned(), "messages[0].role: "),
         (r#""messages": [{"role": "user"}]"#.to_owned(), "messages[0].content: "),
         (r#""messages": [{"role": "user", "content": 1}]"#.to_owned(), "messages[0].content: "),
-        (r#""messages": [{"role": "user", "content": [{"type": "text"}]}]"#.to_owned(), "messages[0].content[0].text: "),
+        (
+            r#""messages": [{"role": "user", "content": [{"type": "text"}]}]"#.to_owned(),
+            "messages[0].content[0].text: ",
+        ),
         (format!(r#"{user}, "prompt": "x""#), "prompt: "),
         (format!(r#"{user}, "max_tokens": -1"#), "max_tokens: -1 is outside 0 to "),
         (format!(r#"{user}, "max_tokens": 1.5"#), "max_tokens: "),

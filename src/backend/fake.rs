@@ -40,8 +40,9 @@ struct Script {
 
 impl Script {
     fn parse(text: &str) -> Result<Self> {
-        let map: Map<String, Value> = serde_json::from_str(text)
-            .map_err(|error| Error::new(ErrorKind::InvalidModel, format!("fake script: {error}")))?;
+        let map: Map<String, Value> = serde_json::from_str(text).map_err(|error| {
+            Error::new(ErrorKind::InvalidModel, format!("fake script: {error}"))
+        })?;
         let number = |name: &str| map.get(name).and_then(Value::as_u64);
         let flag = |name: &str| map.get(name).and_then(Value::as_bool).unwrap_or(false);
         let string = |name: &str| map.get(name).and_then(Value::as_str).map(str::to_owned);
@@ -123,11 +124,7 @@ fn info() -> ModelInfo {
     let mut details = Map::new();
     details.insert("backend".into(), json!("fake"));
     details.insert("device".into(), json!("CPU"));
-    ModelInfo {
-        name: "fake".into(),
-        details,
-        ..ModelInfo::default()
-    }
+    ModelInfo { name: "fake".into(), details, ..ModelInfo::default() }
 }
 
 impl Fake {
@@ -188,7 +185,10 @@ impl Backend for Fake {
     fn logits(&mut self, index: usize) -> Result<&mut [f32]> {
         match self.outputs.get_mut(index) {
             Some(Some(logits)) => Ok(logits),
-            _ => Err(Error::new(ErrorKind::Internal, format!("no logits were asked for row {index}"))),
+            _ => Err(Error::new(
+                ErrorKind::Internal,
+                format!("no logits were asked for row {index}"),
+            )),
         }
     }
 

@@ -17,15 +17,8 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
-const DAYS: [&str; 7] = [
-    "Sunday",
-    "Monday",
-    "Tuesday",
-    "Wednesday",
-    "Thursday",
-    "Friday",
-    "Saturday",
-];
+const DAYS: [&str; 7] =
+    ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
 /// A second of the Gregorian calendar in UTC.
 struct Time {
@@ -59,11 +52,7 @@ pub(super) fn format(seconds: u64, format: &str) -> String {
             code = chars.next();
         }
         let text = code.map_or("%".into(), |code| time.code(code));
-        out.push_str(if bare {
-            text.trim_start_matches(['0', ' '])
-        } else {
-            &text
-        });
+        out.push_str(if bare { text.trim_start_matches(['0', ' ']) } else { &text });
         if bare && text.bytes().all(|b| b == b'0') {
             out.push('0');
         }

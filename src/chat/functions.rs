@@ -31,23 +31,14 @@ pub(super) fn install(env: &mut Environment<'static>) {
     env.add_function("strftime_now", strftime_now);
     env.add_filter("tojson", to_json);
     env.add_filter("string", to_text);
-    env.add_filter(PLAIN_FILTER, |state: &State, value: &Value| {
-        plain(state, value, 0)
-    });
+    env.add_filter(PLAIN_FILTER, |state: &State, value: &Value| plain(state, value, 0));
     env.add_filter(SUM_FILTER, |state: &State, value: &Value| {
         charge(state, value).map(|()| value.clone())
     });
     env.add_filter(FACTOR_FILTER, factor);
     env.add_filter(TEXT_FILTER, text_operand);
     env.set_formatter(|out, state, value| {
-        let text = write(
-            state,
-            value,
-            &Style {
-                python: true,
-                ..Style::default()
-            },
-        )?;
+        let text = write(state, value, &Style { python: true, ..Style::default() })?;
         out.write_str(&text).map_err(Error::from)
     });
     env.set_unknown_method_callback(method);
@@ -66,9 +57,7 @@ fn raise_exception(message: &str) -> Result<Value, Error> {
 /// C's `strftime`.
 fn strftime_now(state: &State, format: &str) -> Result<String, Error> {
     state.consume_fuel(format.len() as u64)?;
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Ok(clock::format(now.as_secs(), format))
 }
 
@@ -89,9 +78,7 @@ fn to_json(
     let style = Style {
         python: false,
         indent,
-        ascii: options
-            .get::<Option<bool>>("ensure_ascii")?
-            .unwrap_or(false),
+        ascii: options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false),
         sort: options.get::<Option<bool>>("sort_keys")?.unwrap_or(false),
     };
     options.assert_all_used()?;
@@ -99,14 +86,7 @@ fn to_json(
 }
 
 fn to_text(state: &State, value: &Value) -> Result<String, Error> {
-    write(
-        state,
-        value,
-        &Style {
-            python: true,
-            ..Style::default()
-        },
-    )
+    write(state, value, &Style { python: true, ..Style::default() })
 }
 
 /// An operand of `*`, which may be a number or a string.
@@ -179,10 +159,9 @@ fn charge(state: &State, value: &Value) -> Result<(), Error> {
 }
 
 fn charge_replace(state: &State, text: &str, args: &[Value]) -> Result<(), Error> {
-    let (Some(old), Some(new)) = (
-        args.first().and_then(Value::as_str),
-        args.get(1).and_then(Value::as_str),
-    ) else {
+    let (Some(old), Some(new)) =
+        (args.first().and_then(Value::as_str), args.get(1).and_then(Value::as_str))
+    else {
         return Ok(());
     };
     let bytes = (text.matches(old).count() as u64).saturating_mul(new.len() as u64);
@@ -192,9 +171,7 @@ fn charge_replace(state: &State, text: &str, args: &[Value]) -> Result<(), Error
 /// A width of a billion makes a string of a billion; widths in use have two digits.
 fn charge_format(state: &State, text: &str) -> Result<(), Error> {
     let mut runs = text.split(|c: char| !c.is_ascii_digit());
-    let nested = text
-        .split('{')
-        .any(|part| part.contains(':') && !part.contains('}'));
+    let nested = text.split('{').any(|part| part.contains(':') && !part.contains('}'));
     if nested || runs.any(|run| run.len() > 3) {
         return refuse("format() with such a width is not supported");
     }

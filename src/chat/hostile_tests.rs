@@ -11,12 +11,7 @@ use crate::error::{ErrorKind, Result};
 
 fn render(source: &str) -> Result<String> {
     let template = Template::new(source, "<s>", "</s>")?;
-    template.render(
-        &json!([{"role": "user", "content": "x"}]),
-        None,
-        true,
-        &Map::new(),
-    )
+    template.render(&json!([{"role": "user", "content": "x"}]), None, true, &Map::new())
 }
 
 /// Renders within 2 seconds (they take less than one; the CI machine is slow).
@@ -24,11 +19,7 @@ fn soon(source: &str) -> Result<String> {
     let start = Instant::now();
     let result = render(source);
     let name: String = source.chars().take(80).collect();
-    assert!(
-        start.elapsed() < Duration::from_secs(2),
-        "{name}: {:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < Duration::from_secs(2), "{name}: {:?}", start.elapsed());
     result
 }
 
@@ -100,26 +91,14 @@ fn refused_before_any_work() {
 #[test]
 fn deep_sources_are_refused() {
     let n = 30_000;
-    let chains = [
-        "+a", "~a", "|e", ".b", "()", "[0]", " and a", " is odd", "**1",
-    ];
+    let chains = ["+a", "~a", "|e", ".b", "()", "[0]", " and a", " is odd", "**1"];
     for chain in chains {
-        assert!(
-            soon(&format!("{{{{ a{} }}}}", chain.repeat(n))).is_err(),
-            "{chain}"
-        );
+        assert!(soon(&format!("{{{{ a{} }}}}", chain.repeat(n))).is_err(), "{chain}");
     }
     for prefix in ["-", "not ", "(", "[", "{1:", "a if a else "] {
-        assert!(
-            soon(&format!("{{{{ {}a }}}}", prefix.repeat(9_000))).is_err(),
-            "{prefix}"
-        );
+        assert!(soon(&format!("{{{{ {}a }}}}", prefix.repeat(9_000))).is_err(), "{prefix}");
     }
-    assert!(soon(&format!(
-        "{{% if a %}}{}{{% endif %}}",
-        "{% elif a %}".repeat(9_000)
-    ))
-    .is_err());
+    assert!(soon(&format!("{{% if a %}}{}{{% endif %}}", "{% elif a %}".repeat(9_000))).is_err());
     assert!(soon(&"{% if a %}".repeat(9_000)).is_err());
     assert!(soon(&"{% for a in a %}".repeat(8_000)).is_err());
 }
@@ -127,9 +106,7 @@ fn deep_sources_are_refused() {
 // As deep as the limits let through, these must not overflow.
 #[test]
 fn the_deepest_allowed_sources_are_fine() {
-    let chains = [
-        "+a", "~a", "|e", ".b", "()", "[0]", " and a", "**1", "|list",
-    ];
+    let chains = ["+a", "~a", "|e", ".b", "()", "[0]", " and a", "**1", "|list"];
     for chain in chains {
         let tag = format!("{{{{ a{} }}}}", chain.repeat(300));
         let _ = soon(&tag);
@@ -152,10 +129,8 @@ fn the_deepest_allowed_sources_are_fine() {
         ("{1: x}", 3_000),
         ("x|batch(1)", 3_000),
     ] {
-        let source = format!(
-            "{{% set x = [1] %}}{}",
-            format!("{{% set x = {grow} %}}").repeat(times)
-        );
+        let source =
+            format!("{{% set x = [1] %}}{}", format!("{{% set x = {grow} %}}").repeat(times));
         assert!(super::source::prepare(&source).is_ok(), "{grow}");
         let _ = soon(&source);
         let _ = soon(&format!("{source}{{{{ x }}}}"));
@@ -177,14 +152,9 @@ fn namespaces_cannot_hold_themselves_or_grow_deep() {
 
 #[test]
 fn broken_sources_name_the_cause() {
-    for source in [
-        "{% if %}",
-        "{{ 'a }}",
-        "{% nonsense %}",
-        "{{",
-        "{% for x in y %}",
-        "{{ a | nofilter }}",
-    ] {
+    for source in
+        ["{% if %}", "{{ 'a }}", "{% nonsense %}", "{{", "{% for x in y %}", "{{ a | nofilter }}"]
+    {
         let error = render(source).expect_err(source);
         assert_eq!(error.kind(), ErrorKind::InvalidModel, "{source}: {error}");
     }
@@ -195,9 +165,7 @@ fn deep_messages_are_refused() {
     let deep = (0..500).fold(json!(1), |inner, _| json!([inner]));
     let template = Template::new("{{ messages }}", "", "").expect("a good template");
     let messages = json!([{"role": "user", "content": {"a": deep}}]);
-    let error = template
-        .render(&messages, None, true, &Map::new())
-        .expect_err("too deep");
+    let error = template.render(&messages, None, true, &Map::new()).expect_err("too deep");
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
 }
 
@@ -261,15 +229,9 @@ fn random_sources_never_panic() {
 #[test]
 fn any_json_is_taken_or_refused() {
     let template = Template::new(super::CHATML, "", "").expect("the built-in template");
-    for messages in [
-        json!(null),
-        json!({}),
-        json!("x"),
-        json!([1]),
-        json!([null]),
-        json!([[]]),
-        json!([{}]),
-    ] {
+    for messages in
+        [json!(null), json!({}), json!("x"), json!([1]), json!([null]), json!([[]]), json!([{}])]
+    {
         let _ = template.render(&messages, Some(&Value::Null), false, &Map::new());
     }
 }

@@ -59,10 +59,7 @@ pub(super) fn check_depth(path: &str, value: &Value) -> Result<()> {
     while let Some((value, depth)) = open.pop() {
         // Half, because arguments of tool calls are parsed after this check.
         if depth > MAX_DEPTH / 2 {
-            return Err(Error::invalid_request(
-                path,
-                "is nested too deeply, 50 levels at most",
-            ));
+            return Err(Error::invalid_request(path, "is nested too deeply, 50 levels at most"));
         }
         match value {
             Value::Array(items) => open.extend(items.iter().map(|v| (v, depth + 1))),

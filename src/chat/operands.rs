@@ -49,11 +49,7 @@ pub(super) struct Operands<'a> {
 
 /// The insertions (position in the tag, filter) for one tag, sorted, without duplicates.
 pub(super) fn filters(tag: &str, tokens: &[(usize, usize)]) -> Vec<(usize, &'static str)> {
-    let mut operands = Operands {
-        tag,
-        tokens,
-        inserts: Vec::new(),
-    };
+    let mut operands = Operands { tag, tokens, inserts: Vec::new() };
     for i in 0..tokens.len() {
         operands.token(i);
     }
@@ -64,9 +60,7 @@ pub(super) fn filters(tag: &str, tokens: &[(usize, usize)]) -> Vec<(usize, &'sta
 
 impl Operands<'_> {
     fn word(&self, i: usize) -> &str {
-        self.tokens
-            .get(i)
-            .map_or("", |&(start, end)| &self.tag[start..end])
+        self.tokens.get(i).map_or("", |&(start, end)| &self.tag[start..end])
     }
 
     fn token(&mut self, i: usize) {
@@ -141,14 +135,8 @@ mod tests {
         let cases = [
             ("{{ a + b }}", "{{ a|__sum + b|__sum }}"),
             ("{{ a + b + c }}", "{{ a|__sum + b|__sum + c|__sum }}"),
-            (
-                "{{ a.b(1)[2] ~ -c.d|f(x) }}",
-                "{{ a.b(1)[2]|__text ~ -c.d|f(x)|__text }}",
-            ),
-            (
-                "{{ (a + b) * 2 }}",
-                "{{ (a|__sum + b|__sum)|__factor * 2|__factor }}",
-            ),
+            ("{{ a.b(1)[2] ~ -c.d|f(x) }}", "{{ a.b(1)[2]|__text ~ -c.d|f(x)|__text }}"),
+            ("{{ (a + b) * 2 }}", "{{ (a|__sum + b|__sum)|__factor * 2|__factor }}"),
             ("{{ f(*a, b=+c) }}", "{{ f(*a, b=+c) }}"),
             ("{{ 1e+5 }}", "{{ 1e+5 }}"),
             ("{{ '+' | upper }}", "{{ '+' |__text| upper }}"),

@@ -74,10 +74,7 @@ impl Counts {
 }
 
 fn invalid(what: &str) -> Error {
-    Error::new(
-        ErrorKind::InvalidModel,
-        format!("the model's chat template {what}"),
-    )
+    Error::new(ErrorKind::InvalidModel, format!("the model's chat template {what}"))
 }
 
 /// The position of the next `{{`, `{%` or `{#`.
@@ -142,10 +139,7 @@ fn tokens(rest: &str, mut at: usize, closing: &str) -> Result<(Vec<(usize, usize
     let mut tokens = Vec::new();
     let mut depth = 0usize;
     loop {
-        at = rest.len()
-            - rest[at..]
-                .trim_start_matches(|c: char| c.is_ascii_whitespace())
-                .len();
+        at = rest.len() - rest[at..].trim_start_matches(|c: char| c.is_ascii_whitespace()).len();
         let tail = &rest[at..];
         let Some(byte) = tail.bytes().next() else {
             return Err(invalid("has a tag that does not end"));
@@ -158,9 +152,7 @@ fn tokens(rest: &str, mut at: usize, closing: &str) -> Result<(Vec<(usize, usize
             b'(' | b'[' | b'{' => depth += 1,
             // A stray bracket could close the parentheses that `statement` adds.
             b')' | b']' | b'}' => {
-                depth = depth
-                    .checked_sub(1)
-                    .ok_or_else(|| invalid("has a stray bracket"))?;
+                depth = depth.checked_sub(1).ok_or_else(|| invalid("has a stray bracket"))?;
             }
             _ => {}
         }
@@ -242,10 +234,9 @@ fn guarded_set(tag: &str, tokens: &[(usize, usize)]) -> Result<Edits> {
         return Err(invalid("sets a namespace in a way that is not supported"));
     }
     Ok(match (equals.map(|i| tokens[i].1), tokens.last()) {
-        (Some(value), Some(&(_, end))) if value < end => vec![
-            (value, value, " (".into()),
-            (end, end, format!(")|{PLAIN_FILTER}")),
-        ],
+        (Some(value), Some(&(_, end))) if value < end => {
+            vec![(value, value, " (".into()), (end, end, format!(")|{PLAIN_FILTER}"))]
+        }
         _ => Vec::new(),
     })
 }
@@ -257,25 +248,13 @@ mod tests {
     #[test]
     fn namespace_assignments_are_guarded() {
         let cases = [
-            (
-                "{% set ns.x = y + 1 %}",
-                "{% set ns.x = ( y|__sum + 1|__sum)|__plain %}",
-            ),
-            (
-                "{%- set ns.x=')%}' -%}",
-                "{%- set ns.x= (')%}')|__plain -%}",
-            ),
+            ("{% set ns.x = y + 1 %}", "{% set ns.x = ( y|__sum + 1|__sum)|__plain %}"),
+            ("{%- set ns.x=')%}' -%}", "{%- set ns.x= (')%}')|__plain -%}"),
             ("{% set x = ns.y %}", "{% set x = ns.y %}"),
-            (
-                "{% raw %}{% set ns.x = 1 %}{% endraw %}",
-                "{% raw %}{% set ns.x = 1 %}{% endraw %}",
-            ),
+            ("{% raw %}{% set ns.x = 1 %}{% endraw %}", "{% raw %}{% set ns.x = 1 %}{% endraw %}"),
             ("{# {% set ns.x = 1 %} #}", "{# {% set ns.x = 1 %} #}"),
             ("{% set ns.x %}a{% endset %}", "{% set ns.x %}a{% endset %}"),
-            (
-                "{{ {'a':{}} }}{% set a.b = 1 %}",
-                "{{ {'a':{}} }}{% set a.b = ( 1)|__plain %}",
-            ),
+            ("{{ {'a':{}} }}{% set a.b = 1 %}", "{{ {'a':{}} }}{% set a.b = ( 1)|__plain %}"),
         ];
         for (source, expected) in cases {
             assert_eq!(prepare(source).as_deref(), Ok(expected));
@@ -298,9 +277,6 @@ mod tests {
     #[test]
     fn generation_tags_keep_their_whitespace_control() {
         let source = "{%- generation -%}x{% endgeneration +%}";
-        assert_eq!(
-            prepare(source).as_deref(),
-            Ok("{%- if true -%}x{% endif +%}")
-        );
+        assert_eq!(prepare(source).as_deref(), Ok("{%- if true -%}x{% endif +%}"));
     }
 }

@@ -45,11 +45,7 @@ impl Template {
     pub fn new(source: &str, bos: &str, eos: &str) -> Result<Self> {
         let source = source::prepare(source)?;
         let env = on_large_stack(move || compile(source))?;
-        Ok(Self {
-            env,
-            bos: bos.to_owned(),
-            eos: eos.to_owned(),
-        })
+        Ok(Self { env, bos: bos.to_owned(), eos: eos.to_owned() })
     }
 
     /// The prompt for `messages`, an array in OpenAI's form.
@@ -109,14 +105,9 @@ fn compile(source: String) -> Result<Environment<'static>> {
 /// an overflow would abort the process.
 fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     thread::scope(|scope| {
-        let builder = thread::Builder::new()
-            .name("fluid-chat".into())
-            .stack_size(STACK);
+        let builder = thread::Builder::new().name("fluid-chat".into()).stack_size(STACK);
         let thread = builder.spawn_scoped(scope, work).map_err(|error| {
-            Error::new(
-                ErrorKind::OutOfMemory,
-                format!("no thread for the chat template: {error}"),
-            )
+            Error::new(ErrorKind::OutOfMemory, format!("no thread for the chat template: {error}"))
         })?;
         let internal = |_| Error::new(ErrorKind::Internal, "the chat template engine panicked");
         thread.join().map_err(internal)?

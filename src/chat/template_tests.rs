@@ -63,17 +63,11 @@ fn the_default_template_is_chatml() {
 fn text_parts_become_one_string() {
     let parts = json!([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]);
     let messages = json!([{"role": "user", "content": parts}]);
-    assert_eq!(
-        plain("{{ messages[0].content }}", messages).as_deref(),
-        Ok("a\nb")
-    );
+    assert_eq!(plain("{{ messages[0].content }}", messages).as_deref(), Ok("a\nb"));
     let image = json!([{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]);
     let error = plain(CHATML, image).expect_err("no images");
     assert_eq!(error.kind(), ErrorKind::Unsupported);
-    assert!(
-        error.message().starts_with("messages[0].content[0]"),
-        "{error}"
-    );
+    assert!(error.message().starts_with("messages[0].content[0]"), "{error}");
 }
 
 #[test]
@@ -81,15 +75,9 @@ fn arguments_of_tool_calls_become_objects() {
     let source = "{{ messages[0].tool_calls[0].function.arguments | tojson }}";
     let with = |arguments: &str| {
         let call = json!({"type": "function", "function": {"name": "f", "arguments": arguments}});
-        plain(
-            source,
-            json!([{"role": "assistant", "content": null, "tool_calls": [call]}]),
-        )
+        plain(source, json!([{"role": "assistant", "content": null, "tool_calls": [call]}]))
     };
-    assert_eq!(
-        with(r#"{"b":1,"a":[]}"#).as_deref(),
-        Ok(r#"{"b": 1, "a": []}"#)
-    );
+    assert_eq!(with(r#"{"b":1,"a":[]}"#).as_deref(), Ok(r#"{"b": 1, "a": []}"#));
     assert_eq!(with("no json").as_deref(), Ok("\"no json\""));
 }
 
@@ -128,12 +116,7 @@ fn a_long_chat_stays_within_the_limits() {
     let text = "word ".repeat(200);
     let turn = |i: usize| json!({"role": (["user", "assistant"][i % 2]), "content": text});
     let messages: Vec<Value> = (0..2_000).map(turn).collect();
-    for name in [
-        "chatml.jinja",
-        "mistral.jinja",
-        "gemma.jinja",
-        "qwen3.jinja",
-    ] {
+    for name in ["chatml.jinja", "mistral.jinja", "gemma.jinja", "qwen3.jinja"] {
         let rendered = plain(source(name), Value::Array(messages.clone()));
         assert!(rendered.is_ok_and(|text| text.len() > 2_000_000), "{name}");
     }

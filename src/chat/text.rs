@@ -64,10 +64,7 @@ impl TextFilter {
             self.stopped = self.scan(&decoded);
             text = self.release();
         }
-        Chunk {
-            text,
-            stopped: self.stopped,
-        }
+        Chunk { text, stopped: self.stopped }
     }
 
     /// The end of the answer: returns what was held back, unless it is a stop string.
@@ -115,11 +112,7 @@ impl TextFilter {
             self.seen += 1;
             for (i, stop) in self.stops.iter_mut().enumerate() {
                 if let Some(len) = stop.step(byte) {
-                    let found = Match {
-                        start: self.seen - len,
-                        len,
-                        stop: i,
-                    };
+                    let found = Match { start: self.seen - len, len, stop: i };
                     self.found = Some(self.found.map_or(found, |old| first(old, found)));
                 }
             }
@@ -194,11 +187,7 @@ impl Matcher {
             }
             shorter[i + 1] = len;
         }
-        Self {
-            text,
-            shorter,
-            state: 0,
-        }
+        Self { text, shorter, state: 0 }
     }
 
     /// Takes the next byte; the length of the stop string when it is complete.

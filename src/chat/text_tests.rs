@@ -14,10 +14,7 @@ fn run(stops: &[&str], pieces: &[&[u8]]) -> (Vec<String>, String, Option<String>
 #[test]
 fn without_stops_text_flows_through() {
     let (chunks, end, stop) = run(&["", ""], &[b"Hello", b" world"]);
-    assert_eq!(
-        (chunks.concat().as_str(), end.as_str(), stop),
-        ("Hello world", "", None)
-    );
+    assert_eq!((chunks.concat().as_str(), end.as_str(), stop), ("Hello world", "", None));
 }
 
 #[test]
@@ -52,20 +49,11 @@ fn a_stop_within_a_split_character() {
 fn the_earlier_match_wins_even_when_it_ends_later() {
     let stops = ["bc", "abcX"];
     let (chunks, _, stop) = run(&stops, &[b"_abc", b"X"]);
-    assert_eq!(
-        (chunks.concat().as_str(), stop.as_deref()),
-        ("_", Some("abcX"))
-    );
+    assert_eq!((chunks.concat().as_str(), stop.as_deref()), ("_", Some("abcX")));
     let (chunks, _, stop) = run(&stops, &[b"_abc", b"Y"]);
-    assert_eq!(
-        (chunks.concat().as_str(), stop.as_deref()),
-        ("_a", Some("bc"))
-    );
+    assert_eq!((chunks.concat().as_str(), stop.as_deref()), ("_a", Some("bc")));
     let (chunks, end, stop) = run(&stops, &[b"_abc"]);
-    assert_eq!(
-        (chunks.concat() + &end, stop.as_deref()),
-        ("_a".into(), Some("bc"))
-    );
+    assert_eq!((chunks.concat() + &end, stop.as_deref()), ("_a".into(), Some("bc")));
 }
 
 #[test]
@@ -73,10 +61,7 @@ fn of_equal_starts_the_longest_is_reported() {
     let (_, _, stop) = run(&["ab", "abc"], &[b"ab", b"c"]);
     assert_eq!(stop.as_deref(), Some("abc"));
     let (chunks, end, stop) = run(&["ab", "abc"], &[b"xab", b"d"]);
-    assert_eq!(
-        (chunks.concat() + &end, stop.as_deref()),
-        ("x".into(), Some("ab"))
-    );
+    assert_eq!((chunks.concat() + &end, stop.as_deref()), ("x".into(), Some("ab")));
 }
 
 #[test]
@@ -109,9 +94,7 @@ fn random_bytes(state: &mut u64) -> Vec<u8> {
         b"\xf0\x9f",
     ];
     let count = random(state, 40);
-    (0..count)
-        .flat_map(|_| parts[random(state, 9)].to_vec())
-        .collect()
+    (0..count).flat_map(|_| parts[random(state, 9)].to_vec()).collect()
 }
 
 fn random_stops(state: &mut u64) -> Vec<String> {
@@ -119,9 +102,7 @@ fn random_stops(state: &mut u64) -> Vec<String> {
     let count = random(state, 4);
     let mut stop = |_| {
         let len = random(state, 6);
-        (0..len)
-            .map(|_| letters[random(state, 5).min(random(state, 5))])
-            .collect()
+        (0..len).map(|_| letters[random(state, 5).min(random(state, 5))]).collect()
     };
     (0..count).map(&mut stop).collect()
 }
@@ -155,11 +136,7 @@ fn any_split_gives_the_whole_text_cut_at_the_first_stop() {
         }
         text += &filter.finish();
         let got = (text, filter.matched().map(str::to_owned));
-        assert_eq!(
-            got,
-            expected(&bytes, &stops),
-            "seed {seed}: {bytes:?} {stops:?}"
-        );
+        assert_eq!(got, expected(&bytes, &stops), "seed {seed}: {bytes:?} {stops:?}");
     }
 }
 
@@ -169,9 +146,7 @@ fn hostile_stops_cost_linear_time() {
     let stop = "a".repeat(2000) + "b";
     let mut filter = TextFilter::new(vec![stop; 4]);
     let start = std::time::Instant::now();
-    let text: usize = (0..1000)
-        .map(|_| filter.push(&[b'a'; 4000]).text.len())
-        .sum();
+    let text: usize = (0..1000).map(|_| filter.push(&[b'a'; 4000]).text.len()).sum();
     assert_eq!(text + filter.finish().len(), 4_000_000);
     assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
 }

@@ -156,11 +156,7 @@ fn number(value: &Value, out: &mut String) {
             let text = format!("{x:e}");
             let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
             let sign = if exponent.starts_with('-') { '-' } else { '+' };
-            write!(
-                out,
-                "{digits}e{sign}{:0>2}",
-                exponent.trim_start_matches('-')
-            )
+            write!(out, "{digits}e{sign}{:0>2}", exponent.trim_start_matches('-'))
         }
         Some(x) => write!(out, "{x:?}"),
     };

@@ -47,9 +47,6 @@ pub struct Event {
 impl Event {
     /// `body`, now.
     pub fn now(body: Body) -> Self {
-        Self {
-            body,
-            at: Instant::now(),
-        }
+        Self { body, at: Instant::now() }
     }
 }

@@ -56,7 +56,7 @@ pub enum Outcome {
     /// Nothing: a load that failed or was stopped.
     Nothing,
     /// A loaded model, until somebody takes it.
-    Model(Model),
+    Model(Arc<Model>),
     /// A generation's result, whole or as far as it came.
     Completion(Box<Completion>),
 }
@@ -128,7 +128,12 @@ impl std::fmt::Debug for Job {
 
 impl Job {
     /// A job whose reader may fall `capacity` events behind; `signal` reaches its worker.
-    pub fn new(capacity: usize, signal: Signal, place: Option<Place>, outcome: Outcome) -> Arc<Self> {
+    pub fn new(
+        capacity: usize,
+        signal: Signal,
+        place: Option<Place>,
+        outcome: Outcome,
+    ) -> Arc<Self> {
         Arc::new(Self {
             started: Instant::now(),
             capacity,
@@ -366,14 +371,17 @@ impl Job {
     }
 
     /// The loaded model, once.
-    pub fn take_model(&self) -> Result<Model> {
+    pub fn take_model(&self) -> Result<Arc<Model>> {
         let mut state = self.state.lock();
         self.check_ended(&state)?;
         match std::mem::replace(&mut state.outcome, Outcome::Nothing) {
             Outcome::Model(model) => Ok(model),
             other => {
                 state.outcome = other;
-                Err(Error::new(ErrorKind::InvalidArgument, "the job holds no model: it is no load, failed, or its model was taken"))
+                Err(Error::new(
+                    ErrorKind::InvalidArgument,
+                    "the job holds no model: it is no load, failed, or its model was taken",
+                ))
             }
         }
     }

@@ -40,11 +40,7 @@ struct Workers {
 impl Engine {
     /// An engine without models; it starts no thread before the first load.
     pub fn new(options: EngineOptions) -> Self {
-        Self {
-            options,
-            timer: Arc::default(),
-            workers: Mutex::default(),
-        }
+        Self { options, timer: Arc::default(), workers: Mutex::default() }
     }
 
     /// Starts to load the model at `path`; the job then holds it.

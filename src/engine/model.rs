@@ -3,12 +3,13 @@
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crossbeam_channel::{Sender, TrySendError};
+use crossbeam_channel::Sender;
 use serde_json::{json, Map, Value};
 
 use super::completion::{entropy, Completion, Shape};
-use super::job::{Job, Outcome, Place};
+use super::job::{Job, Outcome, Place, StopCause};
 use super::signal::Signal;
 use super::slot::{Input, Task};
 use super::timer::Timer;
@@ -19,6 +20,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::log::log;
 use crate::request::{EngineOptions, GenerateRequest, Prompt, SamplingFields};
 use crate::sampling::Params;
+
+/// How long a start waits for its worker to take over what is in the channel.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a model takes over from its engine.
 #[derive(Clone)]
@@ -61,9 +65,9 @@ impl Model {
         setup: Setup,
         tasks: Sender<Task>,
         worker: Arc<Worker>,
-    ) -> Result<Self> {
+    ) -> Result<Arc<Self>> {
         let template = choose_template(&mut info, template)?;
-        Ok(Self {
+        Ok(Arc::new(Self {
             info,
             limits,
             vocab,
@@ -72,7 +76,7 @@ impl Model {
             waiting: Arc::default(),
             tasks,
             worker,
-        })
+        }))
     }
 
     /// Cancels the jobs and waits until the native memory is given back.
@@ -93,8 +97,13 @@ impl Model {
     }
 
     fn check_alive(&self) -> Result<()> {
+        if self.worker.has_failed() {
+            let message = "the model's worker thread panicked; free the model and load it again";
+            return Err(Error::new(ErrorKind::Backend, message));
+        }
         if self.setup.signal.is_shut_down() {
-            return Err(Error::new(ErrorKind::InvalidHandle, "the model or its engine was freed"));
+            let message = "the model or its engine was freed";
+            return Err(Error::new(ErrorKind::InvalidHandle, message));
         }
         Ok(())
     }
@@ -105,12 +114,15 @@ impl Model {
         let deadline = request.deadline;
         let task = self.task(request)?;
         let job = Arc::clone(&task.job);
-        self.tasks.try_send(task).map_err(|error| match error {
-            TrySendError::Full(_) => self.queue_full(),
-            TrySendError::Disconnected(_) => {
-                Error::new(ErrorKind::Backend, "the model's worker thread has ended; free the model and load it again")
-            }
-        })?;
+        // The task has its place; the channel is full only until the worker has looked around.
+        if self.tasks.send_timeout(task, PATIENCE).is_err() {
+            self.check_alive()?;
+            return Err(self.queue_full());
+        }
+        // The worker may have emptied the channel for the last time before this task came.
+        if self.setup.signal.is_shut_down() {
+            job.request_stop(StopCause::Cancel);
+        }
         if let Some(limit) = deadline {
             if let Err(error) = self.setup.timer.watch(&job, limit) {
                 job.close();
@@ -122,7 +134,8 @@ impl Model {
 
     fn queue_full(&self) -> Error {
         let limit = self.setup.options.max_queue;
-        let message = format!("{limit} jobs wait for this model already; try again when some have ended");
+        let message =
+            format!("{limit} jobs wait for this model already; try again when some have ended");
         Error::new(ErrorKind::QueueFull, message)
     }
 
@@ -205,8 +218,14 @@ fn sampling_params(fields: SamplingFields, defaults: &SamplingDefaults) -> Param
         top_p: fields.top_p.or(defaults.top_p).unwrap_or(base.top_p),
         top_k: fields.top_k.or(defaults.top_k).unwrap_or(base.top_k),
         min_p: fields.min_p.or(defaults.min_p).unwrap_or(base.min_p),
-        repeat_penalty: fields.repeat_penalty.or(defaults.repeat_penalty).unwrap_or(base.repeat_penalty),
-        repeat_last_n: fields.repeat_last_n.or(defaults.repeat_last_n).map_or(base.repeat_last_n, |n| n as usize),
+        repeat_penalty: fields
+            .repeat_penalty
+            .or(defaults.repeat_penalty)
+            .unwrap_or(base.repeat_penalty),
+        repeat_last_n: fields
+            .repeat_last_n
+            .or(defaults.repeat_last_n)
+            .map_or(base.repeat_last_n, |n| n as usize),
         presence_penalty: fields.presence_penalty.unwrap_or(base.presence_penalty),
         frequency_penalty: fields.frequency_penalty.unwrap_or(base.frequency_penalty),
         logit_bias: fields.logit_bias,

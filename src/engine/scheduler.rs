@@ -33,7 +33,12 @@ pub(super) struct Scheduler {
 }
 
 impl Scheduler {
-    pub(super) fn new(backend: Box<dyn Backend>, limits: Limits, vocab: Arc<Vocab>, signal: Signal) -> Self {
+    pub(super) fn new(
+        backend: Box<dyn Backend>,
+        limits: Limits,
+        vocab: Arc<Vocab>,
+        signal: Signal,
+    ) -> Self {
         Self {
             backend,
             limits,
@@ -139,7 +144,10 @@ impl Scheduler {
             Input::Text { text, special } => self.backend.tokenize(text, *special)?,
         };
         if tokens.is_empty() {
-            return Err(Error::invalid_request("prompt", "has no tokens; give a text that is not empty"));
+            return Err(Error::invalid_request(
+                "prompt",
+                "has no tokens; give a text that is not empty",
+            ));
         }
         if tokens.len() >= self.limits.n_ctx as usize {
             let message = format!(

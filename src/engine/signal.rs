@@ -21,11 +21,7 @@ impl Signal {
     pub fn new() -> (Self, Receiver<()>) {
         // One place: a wake-up that waits to be seen stands for all that follow.
         let (wake, woken) = bounded(1);
-        let signal = Self {
-            interrupt: Interrupt::default(),
-            shutdown: Arc::default(),
-            wake,
-        };
+        let signal = Self { interrupt: Interrupt::default(), shutdown: Arc::default(), wake };
         (signal, woken)
     }
 

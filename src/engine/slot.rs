@@ -136,7 +136,13 @@ impl Slot {
     }
 
     /// Draws the next token from `logits`, computed at `at`. Returns the ending if that was the last.
-    pub(super) fn advance(&mut self, logits: &mut [f32], vocab: &Vocab, limits: Limits, at: Instant) -> Option<Ending> {
+    pub(super) fn advance(
+        &mut self,
+        logits: &mut [f32],
+        vocab: &Vocab,
+        limits: Limits,
+        at: Instant,
+    ) -> Option<Ending> {
         let first = *self.first_token.get_or_insert(at);
         self.task.completion.timings.prompt = first - self.admitted;
         self.task.completion.timings.predicted = at - first;

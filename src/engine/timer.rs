@@ -71,15 +71,15 @@ impl Timer {
             let shared = Arc::clone(&self.0);
             let thread = std::thread::Builder::new().name("fluid-timer".into());
             let handle = thread.spawn(move || shared.run()).map_err(|error| {
-                Error::new(ErrorKind::OutOfMemory, format!("cannot start the deadline thread: {error}"))
+                Error::new(
+                    ErrorKind::OutOfMemory,
+                    format!("cannot start the deadline thread: {error}"),
+                )
             })?;
             state.thread = Some(handle);
         }
         state.purge();
-        state.due.push(Due {
-            at: Reverse(at),
-            job: Arc::downgrade(job),
-        });
+        state.due.push(Due { at: Reverse(at), job: Arc::downgrade(job) });
         self.0.changed.notify_all();
         Ok(())
     }
@@ -93,7 +93,9 @@ impl Timer {
             state.thread.take()
         };
         // A job's drop on the timer thread can bring the last reference to the engine there.
-        if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id()) {
+        if let Some(thread) =
+            thread.filter(|thread| thread.thread().id() != std::thread::current().id())
+        {
             // An error would be a panic, which the thread's own log line has told.
             let _ = thread.join();
         }

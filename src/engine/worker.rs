@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -13,6 +14,7 @@ use super::job::{Job, Outcome};
 use super::model::{Model, Setup};
 use super::scheduler::Scheduler;
 use super::signal::Signal;
+use super::slot::Task;
 use crate::backend;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::log;
@@ -24,6 +26,7 @@ const STACK: usize = 32 << 20;
 /// A worker thread, seen from outside.
 pub(super) struct Worker {
     signal: Signal,
+    failed: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -38,13 +41,9 @@ pub(super) struct Load {
 impl Worker {
     /// Starts a thread that carries out `load`.
     pub(super) fn start(load: Load, signal: Signal, woken: Receiver<()>) -> Result<Arc<Self>> {
-        let worker = Arc::new(Self {
-            signal,
-            thread: Mutex::new(None),
-        });
-        let thread = std::thread::Builder::new()
-            .name("fluid-model".into())
-            .stack_size(STACK);
+        let worker =
+            Arc::new(Self { signal, failed: AtomicBool::new(false), thread: Mutex::new(None) });
+        let thread = std::thread::Builder::new().name("fluid-model".into()).stack_size(STACK);
         let own = Arc::clone(&worker);
         // Held while the thread is made, so that it is known before anybody can join it.
         let mut slot = worker.thread.lock();
@@ -75,6 +74,11 @@ impl Worker {
             // A panic has been turned into the jobs' endings.
             let _ = thread.join();
         }
+    }
+
+    /// Whether the thread ended by a panic.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
     }
 
     /// Whether the thread is gone.
@@ -114,10 +118,20 @@ impl Worker {
                 return;
             }
         };
-        let (send, tasks) = bounded(setup.options.max_queue);
+        // The places of the queue are counted (see `Place`); the channel also holds, for a
+        // moment, jobs that ended while they waited.
+        let (send, tasks) = bounded(2 * setup.options.max_queue);
         let backend::Loaded { backend, limits, vocab, info } = loaded;
         let vocab = Arc::new(vocab);
-        let model = Model::new(info, limits, Arc::clone(&vocab), options.chat_template, setup, send, Arc::clone(&self));
+        let model = Model::new(
+            info,
+            limits,
+            Arc::clone(&vocab),
+            options.chat_template,
+            setup,
+            send,
+            Arc::clone(&self),
+        );
         let mut scheduler = Scheduler::new(backend, limits, vocab, self.signal.clone());
         match model {
             Ok(model) => {
@@ -131,7 +145,26 @@ impl Worker {
             }
         }
         drop(job);
+        // Made last, dropped first: what a panic means is known before jobs end by it.
+        let _emptied = EmptyOnDrop { tasks: &tasks, worker: &self };
         scheduler.run(&tasks, woken);
         log!(Info, "{path}: freed");
+    }
+}
+
+/// Ends the tasks that are left in the channel, also when the worker panics. A task sent later
+/// finds the signal shut down (see `Model::generate`).
+struct EmptyOnDrop<'a> {
+    tasks: &'a Receiver<Task>,
+    worker: &'a Worker,
+}
+
+impl Drop for EmptyOnDrop<'_> {
+    fn drop(&mut self) {
+        self.worker.failed.fetch_or(std::thread::panicking(), Ordering::AcqRel);
+        self.worker.signal.shut_down();
+        while let Ok(task) = self.tasks.try_recv() {
+            drop(task);
+        }
     }
 }

@@ -5,8 +5,8 @@ use std::cell::{Cell, RefCell};
 use std::ffi::{c_char, CString};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
-use super::status::{self, fluid_status};
 use super::process;
+use super::status::{self, fluid_status};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::log;
 
@@ -64,7 +64,5 @@ fn set_last_error(message: &str) {
 /// Never `NULL`. The string is borrowed until this thread's next call of the library.
 #[no_mangle]
 pub extern "C" fn fluid_last_error() -> *const c_char {
-    LAST_ERROR
-        .try_with(|last| last.borrow().as_ptr())
-        .unwrap_or(c"".as_ptr())
+    LAST_ERROR.try_with(|last| last.borrow().as_ptr()).unwrap_or(c"".as_ptr())
 }

@@ -54,10 +54,7 @@ impl<T> Table<T> {
         Self {
             tag: tag as u64,
             noun,
-            entries: RwLock::new(Entries {
-                all: Vec::new(),
-                free: Vec::new(),
-            }),
+            entries: RwLock::new(Entries { all: Vec::new(), free: Vec::new() }),
         }
     }
 
@@ -69,7 +66,8 @@ impl<T> Table<T> {
             None => {
                 let index = entries.all.len();
                 if index as u64 > MASK {
-                    let message = format!("there are {} {} handles already; free some", index, self.noun);
+                    let message =
+                        format!("there are {} {} handles already; free some", index, self.noun);
                     return Err(Error::new(ErrorKind::OutOfMemory, message));
                 }
                 entries.all.push(Entry { generation: 1, value: None });

@@ -12,9 +12,9 @@ use super::event::{fluid_event, EventBox};
 use super::guard::guard;
 use super::handle::{fluid_job, fluid_model, fluid_queue, Table};
 use super::model::MODELS;
+use super::pointer;
 use super::queue::QUEUES;
 use super::status::{fluid_status, FLUID_CANCELLED, FLUID_END, FLUID_OK, FLUID_TIMEOUT};
-use super::pointer;
 use crate::engine::job::{Job, Next, StopCause};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -141,7 +141,8 @@ pub unsafe extern "C" fn fluid_job_json(
         let handle = get(job)?;
         let json = handle.json.get_or_try_init(|| {
             let json = handle.job.json()?;
-            CString::new(json).map_err(|_| Error::new(ErrorKind::Internal, "a result contains a NUL"))
+            CString::new(json)
+                .map_err(|_| Error::new(ErrorKind::Internal, "a result contains a NUL"))
         })?;
         out.set(json.as_ptr());
         Ok(FLUID_OK)
@@ -165,7 +166,7 @@ pub unsafe extern "C" fn fluid_job_take_model(
         // SAFETY: the caller's promise.
         let out = unsafe { pointer::output(out_model, "out_model") }?;
         let model = get(job)?.job.take_model()?;
-        out.set(pointer::handle(MODELS.insert(Arc::new(model))?));
+        out.set(pointer::handle(MODELS.insert(model)?));
         Ok(FLUID_OK)
     })
 }

@@ -22,8 +22,9 @@ pub const FLUID_LOG_DEBUG: fluid_log_level = 4;
 /// Called with each log line, on any thread, also on several at once. `line` has no line break
 /// at its end and is borrowed until the callback returns. Log lines of calls made inside the
 /// callback are dropped.
-pub type fluid_log_fn =
-    Option<unsafe extern "C" fn(level: fluid_log_level, line: *const c_char, user_data: *mut c_void)>;
+pub type fluid_log_fn = Option<
+    unsafe extern "C" fn(level: fluid_log_level, line: *const c_char, user_data: *mut c_void),
+>;
 
 extern "C" {
     fn fluid_call_log(
@@ -60,7 +61,8 @@ fn level_of(number: fluid_log_level) -> Result<Level> {
         FLUID_LOG_INFO => Level::Info,
         FLUID_LOG_DEBUG => Level::Debug,
         other => {
-            let message = format!("level {other} is not one of FLUID_LOG_ERROR (1) to FLUID_LOG_DEBUG (4)");
+            let message =
+                format!("level {other} is not one of FLUID_LOG_ERROR (1) to FLUID_LOG_DEBUG (4)");
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
     })

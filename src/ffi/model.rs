@@ -63,7 +63,7 @@ pub unsafe extern "C" fn fluid_load_model(
         let function = callback;
         let status = callback::run(&job, &Callback { function, user_data })?;
         if status == FLUID_OK {
-            let key = MODELS.insert(Arc::new(job.take_model()?))?;
+            let key = MODELS.insert(job.take_model()?)?;
             out.set(pointer::handle(key));
         }
         Ok(status)

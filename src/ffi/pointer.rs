@@ -40,10 +40,7 @@ pub(super) unsafe fn output<'a, T>(out: *mut T, name: &str) -> Result<Output<'a,
     if out.is_null() {
         return Err(null(name));
     }
-    Ok(Output {
-        place: out,
-        _borrow: std::marker::PhantomData,
-    })
+    Ok(Output { place: out, _borrow: std::marker::PhantomData })
 }
 
 /// A place that is written once, on success.

@@ -9,8 +9,8 @@ use super::event::fluid_event;
 use super::guard::guard;
 use super::handle::{fluid_job, fluid_queue, Table};
 use super::job::{read_listed, wait_until, JobHandle, JOBS};
-use super::status::{fluid_status, FLUID_CANCELLED, FLUID_OK, FLUID_TIMEOUT};
 use super::pointer;
+use super::status::{fluid_status, FLUID_CANCELLED, FLUID_OK, FLUID_TIMEOUT};
 use crate::engine::queue::{Queue, Ready};
 use crate::error::{Error, ErrorKind};
 
@@ -32,10 +32,7 @@ pub unsafe extern "C" fn fluid_queue_new(out_queue: *mut *mut fluid_queue) -> fl
     guard(|| {
         // SAFETY: the caller's promise.
         let out = unsafe { pointer::output(out_queue, "out_queue") }?;
-        let handle = QueueHandle {
-            queue: Queue::new(),
-            last: Mutex::new(None),
-        };
+        let handle = QueueHandle { queue: Queue::new(), last: Mutex::new(None) };
         out.set(pointer::handle(QUEUES.insert(Arc::new(handle))?));
         Ok(FLUID_OK)
     })
@@ -64,9 +61,10 @@ pub unsafe extern "C" fn fluid_queue_next(
         // SAFETY: the caller's promise.
         let event = unsafe { pointer::output(out_event, "out_event") }?;
         let handle = QUEUES.get(pointer::key(queue))?;
-        let mut last = handle.last.try_lock().ok_or_else(|| {
-            Error::new(ErrorKind::Busy, "another thread is reading this queue")
-        })?;
+        let mut last = handle
+            .last
+            .try_lock()
+            .ok_or_else(|| Error::new(ErrorKind::Busy, "another thread is reading this queue"))?;
         if timeout_ms != 0 {
             about_to_wait();
         }

@@ -28,11 +28,7 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     pub(super) fn new(path: impl Into<String>, map: &'a Map<String, Value>) -> Self {
-        Self {
-            path: path.into(),
-            map,
-            seen: Vec::new(),
-        }
+        Self { path: path.into(), map, seen: Vec::new() }
     }
 
     /// The path of field `name`.
@@ -94,9 +90,7 @@ impl<'a> Fields<'a> {
         let Some(value) = self.value(name) else {
             return Ok(None);
         };
-        let number = value
-            .as_f64()
-            .ok_or_else(|| self.wrong(name, "a number", value))?;
+        let number = value.as_f64().ok_or_else(|| self.wrong(name, "a number", value))?;
         if !range.contains(&number) {
             return Err(self.outside(name, number, range.start(), range.end()));
         }

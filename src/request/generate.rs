@@ -143,7 +143,10 @@ fn refuse_lacking(fields: &mut Fields<'_>) -> Result<()> {
     }
     if let Some(format) = fields.object("response_format")? {
         if format.get("type") != Some(&Value::from("text")) {
-            return Err(Error::unsupported("response_format.type", "only \"text\" is supported by this build"));
+            return Err(Error::unsupported(
+                "response_format.type",
+                "only \"text\" is supported by this build",
+            ));
         }
     }
     Ok(())
@@ -152,8 +155,13 @@ fn refuse_lacking(fields: &mut Fields<'_>) -> Result<()> {
 fn prompt(fields: &mut Fields<'_>) -> Result<Prompt> {
     let variables = fields.object("chat_template_kwargs")?.cloned();
     match (fields.value("messages"), fields.value("prompt")) {
-        (Some(_), Some(_)) => Err(Error::invalid_request("prompt", "give messages or prompt, not both")),
-        (None, None) => Err(Error::invalid_request("messages", "is missing; give messages, or prompt for a raw completion")),
+        (Some(_), Some(_)) => {
+            Err(Error::invalid_request("prompt", "give messages or prompt, not both"))
+        }
+        (None, None) => Err(Error::invalid_request(
+            "messages",
+            "is missing; give messages, or prompt for a raw completion",
+        )),
         (Some(value), None) => Ok(Prompt::Chat {
             messages: messages::check(value)?.clone(),
             variables: variables.unwrap_or_default(),
@@ -170,7 +178,9 @@ fn prompt(fields: &mut Fields<'_>) -> Result<Prompt> {
 fn raw_array(items: &[Value]) -> Result<Prompt> {
     match items {
         [Value::String(text)] => return Ok(Prompt::Text(text.clone())),
-        [Value::String(_), ..] => return Err(Error::unsupported("prompt", "only one prompt per request is supported")),
+        [Value::String(_), ..] => {
+            return Err(Error::unsupported("prompt", "only one prompt per request is supported"))
+        }
         _ => {}
     }
     let ids = items.iter().enumerate().map(|(index, item)| {
@@ -232,7 +242,10 @@ fn stop(fields: &mut Fields<'_>) -> Result<Vec<String>> {
         }
     };
     if items.len() > 64 {
-        return Err(Error::invalid_request("stop", format!("{} strings are more than 64", items.len())));
+        return Err(Error::invalid_request(
+            "stop",
+            format!("{} strings are more than 64", items.len()),
+        ));
     }
     let texts = items.iter().enumerate().map(|(index, item)| match item {
         Value::String(text) => Ok(text.clone()),

@@ -15,10 +15,7 @@ pub(super) fn check(value: &Value) -> Result<&Value> {
         return Err(Error::invalid_request("messages", message));
     };
     if messages.is_empty() {
-        return Err(Error::invalid_request(
-            "messages",
-            "is empty; give at least one message",
-        ));
+        return Err(Error::invalid_request("messages", "is empty; give at least one message"));
     }
     for (index, message) in messages.iter().enumerate() {
         check_message(&format!("messages[{index}]"), message)?;
@@ -33,7 +30,10 @@ fn check_message(path: &str, message: &Value) -> Result<()> {
     };
     let mut fields = Fields::new(path, map);
     let role = fields.string("role")?.ok_or_else(|| {
-        Error::invalid_request(&format!("{path}.role"), "is missing; give one of: system, developer, user, assistant, tool")
+        Error::invalid_request(
+            &format!("{path}.role"),
+            "is missing; give one of: system, developer, user, assistant, tool",
+        )
     })?;
     if !ROLES.contains(&role) {
         let message = format!("\"{role}\" is not one of: {}", ROLES.join(", "));
@@ -49,10 +49,7 @@ fn check_message(path: &str, message: &Value) -> Result<()> {
         )),
         Some(other) => Err(Error::invalid_request(
             &fields.path("content"),
-            format!(
-                "expected a string or an array of parts, got {}",
-                kind(other)
-            ),
+            format!("expected a string or an array of parts, got {}", kind(other)),
         )),
     }
 }

@@ -20,10 +20,7 @@ fn parse_object(text: &str, what: &str) -> Result<Map<String, Value>> {
         Value::Object(map) => Ok(map),
         other => Err(Error::new(
             ErrorKind::InvalidRequest,
-            format!(
-                "{what}: expected a JSON object, got {}",
-                fields::kind(&other)
-            ),
+            format!("{what}: expected a JSON object, got {}", fields::kind(&other)),
         )),
     }
 }

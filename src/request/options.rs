@@ -18,10 +18,7 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self {
-            max_queue: 256,
-            event_queue: 256,
-        }
+        Self { max_queue: 256, event_queue: 256 }
     }
 }
 

@@ -68,13 +68,7 @@ pub(super) fn exp(x: f32) -> f32 {
     let n = shifted - ROUND;
     let r = (x - n * 0.693_359_4) + n * 2.121_944_4e-4;
     let mut poly = 1.987_569_1e-4;
-    for k in [
-        1.398_2e-3,
-        8.333_452e-3,
-        4.166_579_6e-2,
-        1.666_666_5e-1,
-        0.5,
-    ] {
+    for k in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
         poly = poly * r + k;
     }
     let fraction = poly * r * r + r + 1.0;
@@ -110,11 +104,7 @@ mod tests {
         let logits = [f32::INFINITY, 3.0, f32::INFINITY];
         let mut set = Candidates::default();
         for (id, &logit) in logits.iter().enumerate() {
-            set.items.push(Candidate {
-                id: id as u32,
-                logit,
-                p: 0.0,
-            });
+            set.items.push(Candidate { id: id as u32, logit, p: 0.0 });
         }
         set.softmax();
         let p: Vec<f32> = set.items.iter().map(|c| c.p).collect();

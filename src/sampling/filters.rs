@@ -178,11 +178,7 @@ mod tests {
             fast.items.sort_by(by_rank);
             let (a, b) = (fast.items.len(), sorted.items.len());
             assert!(a.abs_diff(b) <= 1, "seed {seed}: {a} and {b} kept");
-            let same = fast
-                .items
-                .iter()
-                .zip(&sorted.items)
-                .all(|(a, b)| a.id == b.id);
+            let same = fast.items.iter().zip(&sorted.items).all(|(a, b)| a.id == b.id);
             assert!(same, "seed {seed}");
         }
     }

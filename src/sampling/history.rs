@@ -16,11 +16,7 @@ pub(super) struct History {
 impl History {
     /// An empty history of at most `limit` tokens; 0 remembers nothing.
     pub(super) fn new(limit: usize) -> Self {
-        Self {
-            limit,
-            tokens: VecDeque::new(),
-            counts: HashMap::new(),
-        }
+        Self { limit, tokens: VecDeque::new(), counts: HashMap::new() }
     }
 
     /// Remembers `token` and forgets the oldest one beyond the limit.

@@ -16,9 +16,7 @@ impl Rng {
     /// The stream of `seed`; any value is good, 0 included.
     pub fn new(seed: u64) -> Self {
         let mut mix = seed;
-        Self {
-            state: std::array::from_fn(|_| split_mix(&mut mix)),
-        }
+        Self { state: std::array::from_fn(|_| split_mix(&mut mix)) }
     }
 
     /// The next 64 random bits.
@@ -63,9 +61,7 @@ mod tests {
         let mut seed = 0;
         assert_eq!(split_mix(&mut seed), 0xe220_a839_7b1d_cdaf);
         assert_eq!(split_mix(&mut seed), 0x6e78_9e6a_a1b9_65f4);
-        let mut rng = Rng {
-            state: [1, 2, 3, 4],
-        };
+        let mut rng = Rng { state: [1, 2, 3, 4] };
         let first: Vec<u64> = (0..4).map(|_| rng.next_u64()).collect();
         let expected = [41943041, 58720359, 3588806011781223, 3591011842654386];
         assert_eq!(first, expected);

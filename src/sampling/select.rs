@@ -34,9 +34,7 @@ pub(super) fn argmax(logits: &[f32]) -> Option<u32> {
         }
     }
     let block = logits.get(start..)?;
-    let offset = block
-        .iter()
-        .position(|&x| x == best && x > f32::NEG_INFINITY)?;
+    let offset = block.iter().position(|&x| x == best && x > f32::NEG_INFINITY)?;
     u32::try_from(start + offset).ok()
 }
 
@@ -61,10 +59,7 @@ pub(super) fn top_k(logits: &[f32], k: usize, set: &mut Candidates) {
     if k == 0 || k >= logits.len() {
         return all(logits, set);
     }
-    let full = k
-        .saturating_mul(2)
-        .max(k.saturating_add(BLOCK))
-        .min(logits.len());
+    let full = k.saturating_mul(2).max(k.saturating_add(BLOCK)).min(logits.len());
     let items = &mut set.items;
     items.clear();
     items.reserve(full);

@@ -35,9 +35,7 @@ fn reference(logits: &[f32], params: &Params) -> Vec<f64> {
 }
 
 fn order_best(logits: &[f32]) -> usize {
-    (0..logits.len())
-        .max_by(|&a, &b| logits[a].total_cmp(&logits[b]))
-        .unwrap_or(0)
+    (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap_or(0)
 }
 
 /// Pearson's chi-square over the kept tokens, in units of its degrees of freedom; draws of a
@@ -52,10 +50,7 @@ fn chi_square(logits: &[f32], params: Params, draws: usize) -> f64 {
     }
     let (mut sum, mut kept) = (0.0, 0);
     for (token, (&count, &p)) in counts.iter().zip(&expected).enumerate() {
-        assert!(
-            p > 0.0 || count == 0,
-            "token {token} was filtered, yet drawn"
-        );
+        assert!(p > 0.0 || count == 0, "token {token} was filtered, yet drawn");
         if p > 0.0 {
             let mean = p * draws as f64;
             sum += (count as f64 - mean).powi(2) / mean;
@@ -67,56 +62,20 @@ fn chi_square(logits: &[f32], params: Params, draws: usize) -> f64 {
 
 #[test]
 fn draws_follow_the_reference_distribution() {
-    let logits: Vec<f32> = (0..50)
-        .map(|i| ((i * 37 % 50) as f32 * 0.13).sin() * 3.0)
-        .collect();
-    let off = Params {
-        temperature: 1.0,
-        top_p: 1.0,
-        top_k: 0,
-        min_p: 0.0,
-        ..Params::default()
-    };
+    let logits: Vec<f32> = (0..50).map(|i| ((i * 37 % 50) as f32 * 0.13).sin() * 3.0).collect();
+    let off = Params { temperature: 1.0, top_p: 1.0, top_k: 0, min_p: 0.0, ..Params::default() };
     let cases = [
         ("defaults", Params::default()),
         ("all filters off", off.clone()),
-        (
-            "hot",
-            Params {
-                temperature: 1.7,
-                ..off.clone()
-            },
-        ),
-        (
-            "top-k",
-            Params {
-                top_k: 5,
-                ..off.clone()
-            },
-        ),
-        (
-            "top-p",
-            Params {
-                top_p: 0.6,
-                ..off.clone()
-            },
-        ),
-        (
-            "min-p",
-            Params {
-                min_p: 0.3,
-                temperature: 0.5,
-                ..off
-            },
-        ),
+        ("hot", Params { temperature: 1.7, ..off.clone() }),
+        ("top-k", Params { top_k: 5, ..off.clone() }),
+        ("top-p", Params { top_p: 0.6, ..off.clone() }),
+        ("min-p", Params { min_p: 0.3, temperature: 0.5, ..off }),
     ];
     for (name, params) in cases {
         let score = chi_square(&logits, params, 40_000);
         // The mean is 1; 2 is far beyond the 99.9 % quantile for 20 or more degrees, 4 for 5.
-        assert!(
-            score < 4.0,
-            "{name}: chi-square per degree of freedom {score}"
-        );
+        assert!(score < 4.0, "{name}: chi-square per degree of freedom {score}");
     }
 }
 
@@ -129,10 +88,7 @@ fn seeds_reproduce_and_differ() {
     };
     assert_eq!(draw(1), draw(1));
     assert_ne!(draw(1), draw(2));
-    let fixed = Params {
-        seed: Some(1),
-        ..Params::default()
-    };
+    let fixed = Params { seed: Some(1), ..Params::default() };
     let mut sampler = Sampler::new(fixed, 999);
     assert_eq!(sampler.sample(&mut [1.0; 30]), Some(draw(1)[0]));
 }
@@ -140,15 +96,10 @@ fn seeds_reproduce_and_differ() {
 #[test]
 fn bias_forces_and_bans() {
     let sample = |bias: (u32, f32), temperature| {
-        let params = Params {
-            logit_bias: vec![bias, (999, 5.0)],
-            temperature,
-            ..Params::default()
-        };
+        let params =
+            Params { logit_bias: vec![bias, (999, 5.0)], temperature, ..Params::default() };
         let mut sampler = Sampler::new(params, 3);
-        (0..200)
-            .map(|_| sampler.sample(&mut [9.0, 8.0, 1.0]).expect("finite"))
-            .collect::<Vec<_>>()
+        (0..200).map(|_| sampler.sample(&mut [9.0, 8.0, 1.0]).expect("finite")).collect::<Vec<_>>()
     };
     for temperature in [0.0, 0.8, 2.0] {
         assert!(sample((2, 100.0), temperature).iter().all(|&t| t == 2));
@@ -160,12 +111,8 @@ fn bias_forces_and_bans() {
 // other tokens have passed, it is forgotten.
 #[test]
 fn penalties_see_the_prompt_and_forget_it() {
-    let params = Params {
-        temperature: 0.0,
-        repeat_penalty: 2.0,
-        repeat_last_n: 2,
-        ..Params::default()
-    };
+    let params =
+        Params { temperature: 0.0, repeat_penalty: 2.0, repeat_last_n: 2, ..Params::default() };
     let mut sampler = Sampler::new(params, 0);
     sampler.accept(0);
     assert_eq!(sampler.sample(&mut [3.0, 2.0, 1.0]), Some(1));
@@ -176,14 +123,8 @@ fn penalties_see_the_prompt_and_forget_it() {
 
 #[test]
 fn equal_logits_are_greedy_for_the_lowest_id() {
-    let params = Params {
-        temperature: 0.0,
-        ..Params::default()
-    };
-    assert_eq!(
-        Sampler::new(params, 0).sample(&mut [1.0, 7.0, 7.0]),
-        Some(1)
-    );
+    let params = Params { temperature: 0.0, ..Params::default() };
+    assert_eq!(Sampler::new(params, 0).sample(&mut [1.0, 7.0, 7.0]), Some(1));
 }
 
 /// A number that is hostile half of the time.
@@ -244,27 +185,11 @@ fn nothing_panics_and_some_token_is_found_where_there_is_one() {
 #[ignore = "a measurement, not a check"]
 #[allow(clippy::print_stdout, reason = "its output is what it is for")]
 fn timing() {
-    let off = Params {
-        top_k: 0,
-        min_p: 0.0,
-        ..Params::default()
-    };
+    let off = Params { top_k: 0, min_p: 0.0, ..Params::default() };
     let cases = [
-        (
-            "greedy",
-            Params {
-                temperature: 0.0,
-                ..Params::default()
-            },
-        ),
+        ("greedy", Params { temperature: 0.0, ..Params::default() }),
         ("defaults", Params::default()),
-        (
-            "defaults, repeat 1.1",
-            Params {
-                repeat_penalty: 1.1,
-                ..Params::default()
-            },
-        ),
+        ("defaults, repeat 1.1", Params { repeat_penalty: 1.1, ..Params::default() }),
         ("top_p 0.95 alone", off.clone()),
         ("no filter", Params { top_p: 1.0, ..off }),
     ];

@@ -8,13 +8,6 @@ use super::native::{piece, NativeModel};
 use crate::backend::{ModelInfo, SamplingDefaults, Vocab};
 use crate::error::Result;
 
-/// The context the model was trained for, in tokens.
-pub(super) fn trained_context(model: &NativeModel) -> u32 {
-    // SAFETY: the model is alive; the call reads a field.
-    let trained = unsafe { sys::llama_model_n_ctx_train(model.as_ptr()) };
-    u32::try_from(trained).unwrap_or(0)
-}
-
 /// All tokens' bytes, and which of them end an answer.
 pub(super) fn vocab(model: &NativeModel) -> Result<Vocab> {
     let native = model.vocab();
@@ -45,7 +38,6 @@ pub(super) fn describe(
     path: &str,
     summary: &Summary,
     model: &NativeModel,
-    vocab: &Vocab,
     n_threads: u32,
 ) -> Result<ModelInfo> {
     let native = model.vocab();
@@ -61,7 +53,7 @@ pub(super) fn describe(
         bos,
         eos,
         sampling: sampling(&summary.sampling),
-        details: details(path, summary, model, vocab, n_threads),
+        details: details(path, summary, n_threads),
     })
 }
 
@@ -78,51 +70,24 @@ fn sampling(given: &gguf::SamplingDefaults) -> SamplingDefaults {
     }
 }
 
-fn details(
-    path: &str,
-    summary: &Summary,
-    model: &NativeModel,
-    vocab: &Vocab,
-    n_threads: u32,
-) -> Map<String, Value> {
-    let native = model.as_ptr();
-    // SAFETY: the model is alive; the call reads a field.
-    let parameters = unsafe { sys::llama_model_n_params(native) };
-    // SAFETY: as above.
-    let weights = unsafe { sys::llama_model_size(native) };
-    // SAFETY: as above.
-    let n_embd = unsafe { sys::llama_model_n_embd(native) };
-    // SAFETY: as above.
-    let n_layer = unsafe { sys::llama_model_n_layer(native) };
+fn details(path: &str, summary: &Summary, n_threads: u32) -> Map<String, Value> {
     let mut details = Map::new();
     let mut put = |key: &str, value: Value| details.insert(key.to_owned(), value);
     put("path", json!(path));
     put("title", json!(summary.name));
     put("architecture", json!(summary.architecture.name));
-    put("parameters", json!(parameters));
-    put("weights_bytes", json!(weights));
+    put("quantization", json!(summary.file_type));
+    put("parameters", json!(summary.n_parameters));
+    put("tensors", json!(summary.n_tensors));
     put("file_bytes", json!(summary.file_bytes));
-    put("context_length_trained", json!(trained_context(model)));
-    put("embedding_length", json!(n_embd));
-    put("layers", json!(n_layer));
-    put("vocabulary", json!(vocab.len()));
-    put("quantization", json!(quantization(model)));
+    put("files", json!(summary.files.len()));
+    put("context_length_trained", json!(summary.n_ctx_train));
+    put("sliding_window", json!(summary.sliding_window));
+    put("embedding_length", json!(summary.n_embd));
+    put("layers", json!(summary.n_layer));
+    put("vocabulary", json!(summary.n_vocab));
     put("backend", json!("llama.cpp"));
     put("device", json!("CPU"));
     put("threads", json!(n_threads));
     details
-}
-
-/// The kind of most weights, such as `Q4_1`.
-fn quantization(model: &NativeModel) -> String {
-    // SAFETY: the model is alive; the call reads a field.
-    let file_type = unsafe { sys::llama_model_ftype(model.as_ptr()) };
-    // SAFETY: returns a static string, or null for a number it does not know.
-    let name = unsafe { sys::llama_ftype_name(file_type) };
-    if name.is_null() {
-        return "unknown".to_owned();
-    }
-    // SAFETY: not null, static and NUL-terminated.
-    let name = unsafe { std::ffi::CStr::from_ptr(name) };
-    name.to_string_lossy().into_owned()
 }

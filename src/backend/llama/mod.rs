@@ -1,9 +1,9 @@
 //! GGUF models through llama.cpp.
 
 mod batch;
-mod cpu;
 mod gguf;
 mod info;
+mod machine;
 mod native;
 mod native_log;
 mod shim;
@@ -28,7 +28,7 @@ static BACKEND: OnceCell<LlamaBackend> = OnceCell::new();
 
 fn start() -> Result<()> {
     BACKEND.get_or_try_init(|| {
-        cpu::check()?;
+        machine::check_instructions()?;
         // SAFETY: called before anything else of llama.cpp; the callback keeps to its contract.
         unsafe { shim::fluid_llama_prepare(Some(shim::on_log)) };
         LlamaBackend::init().map_err(|error| {
@@ -64,12 +64,8 @@ pub(super) fn load(
     let size = size(&summary, options)?;
     let context = Context::new(model, &size, interrupt.clone())?;
     let (n_ctx, n_batch) = context.sizes();
-    let limits = Limits {
-        n_ctx,
-        n_parallel: size.n_parallel,
-        n_batch,
-    };
-    let info = info::describe(path, &summary, context.model(), &vocab, size.n_threads)?;
+    let limits = Limits { n_ctx, n_parallel: size.n_parallel, n_batch };
+    let info = info::describe(path, &summary, context.model(), size.n_threads)?;
     if !progress(1.0) {
         return Ok(None);
     }
@@ -80,12 +76,7 @@ pub(super) fn load(
         batch: Batch::default(),
         n_vocab: vocab.len(),
     };
-    Ok(Some(Loaded {
-        backend: Box::new(backend),
-        limits,
-        vocab,
-        info,
-    }))
+    Ok(Some(Loaded { backend: Box::new(backend), limits, vocab, info }))
 }
 
 /// Without `n_ctx`, at most this many tokens: a model's own maximum can be a machine's memory.
@@ -98,13 +89,36 @@ fn size(summary: &gguf::Summary, options: &LoadOptions) -> Result<ContextSize> {
         let message = format!("{n_ctx} is more than the {limit} positions that this model has");
         return Err(Error::invalid_request("n_ctx", message));
     }
+    check_memory(summary, n_ctx, options.n_parallel)?;
     Ok(ContextSize {
         n_ctx,
         n_parallel: options.n_parallel,
         n_ubatch: options.n_ubatch,
-        n_threads: options.n_threads.unwrap_or_else(cpu::physical_cores),
+        n_threads: options.n_threads.unwrap_or_else(machine::physical_cores),
     })
 }
+
+/// Refuses a context that the machine cannot hold: the system would grant the memory and end
+/// the process when it is used.
+fn check_memory(summary: &gguf::Summary, n_ctx: u32, n_parallel: u32) -> Result<()> {
+    let per_sequence = summary.cached_per_token.saturating_mul(u64::from(n_ctx) * F16_BYTES);
+    let state = summary.state_per_sequence.saturating_mul(F32_BYTES);
+    let needed = per_sequence.saturating_add(state).saturating_mul(u64::from(n_parallel));
+    match machine::available_memory() {
+        Some(available) if needed > available => Err(Error::new(
+            ErrorKind::OutOfMemory,
+            format!(
+                "{n_parallel} contexts of {n_ctx} tokens take {} MiB, {} MiB are free; use a smaller n_ctx or n_parallel",
+                needed >> 20,
+                available >> 20
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+const F16_BYTES: u64 = 2;
+const F32_BYTES: u64 = 4;
 
 /// A model's native state.
 struct Llama {
@@ -124,10 +138,7 @@ impl Backend for Llama {
         match self.context.decode(&batch.raw)? {
             0 => Ok(Decoded::Done),
             2 => Ok(Decoded::Interrupted),
-            1 => Err(Error::new(
-                ErrorKind::Backend,
-                "llama.cpp found no room in the KV cache",
-            )),
+            1 => Err(Error::new(ErrorKind::Backend, "llama.cpp found no room in the KV cache")),
             // An interrupt can also surface as a failed computation.
             _ if self.interrupt.is_raised() => Ok(Decoded::Interrupted),
             code => Err(Error::new(

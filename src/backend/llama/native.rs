@@ -47,7 +47,8 @@ impl NativeModel {
         let mut watch = Watch { progress, stopped: false };
         // SAFETY: returns a plain struct of defaults.
         let mut params = unsafe { sys::llama_model_default_params() };
-        params.load_mode = if use_mmap { sys::LLAMA_LOAD_MODE_MMAP } else { sys::LLAMA_LOAD_MODE_NONE };
+        params.load_mode =
+            if use_mmap { sys::LLAMA_LOAD_MODE_MMAP } else { sys::LLAMA_LOAD_MODE_NONE };
         params.progress_callback = Some(on_progress);
         params.progress_callback_user_data = (&raw mut watch).cast();
         let (loaded, errors) = native_log::collect(|| {
@@ -108,7 +109,8 @@ impl Threads {
 impl Drop for Threads {
     fn drop(&mut self) {
         // SAFETY: made by ggml, freed once, after the context it was attached to.
-        let freed = shim::call(|out| unsafe { shim::fluid_llama_free_threads(self.pointer.as_ptr(), out) });
+        let freed =
+            shim::call(|out| unsafe { shim::fluid_llama_free_threads(self.pointer.as_ptr(), out) });
         report(freed, "stopping compute threads");
     }
 }
@@ -152,12 +154,13 @@ unsafe extern "C" fn on_node(user_data: *mut c_void) -> bool {
 }
 
 impl Context {
-    pub(super) fn new(model: NativeModel, size: &ContextSize, interrupt: Interrupt) -> Result<Self> {
-        let owned = Owned {
-            threads: Threads::new(size.n_threads)?,
-            model,
-            interrupt: Box::new(interrupt),
-        };
+    pub(super) fn new(
+        model: NativeModel,
+        size: &ContextSize,
+        interrupt: Interrupt,
+    ) -> Result<Self> {
+        let owned =
+            Owned { threads: Threads::new(size.n_threads)?, model, interrupt: Box::new(interrupt) };
         // SAFETY: returns a plain struct of defaults.
         let mut params = unsafe { sys::llama_context_default_params() };
         params.n_ctx = size.n_ctx.saturating_mul(size.n_parallel);
@@ -168,24 +171,28 @@ impl Context {
         params.n_threads_batch = size.n_threads as i32;
         params.no_perf = true;
         params.abort_callback = Some(on_node);
-        params.abort_callback_data = std::ptr::from_ref::<Interrupt>(&owned.interrupt).cast_mut().cast();
+        params.abort_callback_data =
+            std::ptr::from_ref::<Interrupt>(&owned.interrupt).cast_mut().cast();
         let (made, errors) = native_log::collect(|| {
             // SAFETY: the model is alive, and so is what the params point to.
-            shim::call(|out| unsafe { shim::fluid_llama_new_context(owned.model.as_ptr(), &params, out) })
+            shim::call(|out| unsafe {
+                shim::fluid_llama_new_context(owned.model.as_ptr(), &params, out)
+            })
         });
         let pointer = made.ok().and_then(NonNull::new).ok_or_else(|| {
             let cause = native_log::cause(&errors);
-            Error::new(ErrorKind::Backend, format!("cannot create a context of {} x {} tokens: {cause}", size.n_parallel, size.n_ctx))
+            Error::new(
+                ErrorKind::Backend,
+                format!(
+                    "cannot create a context of {} x {} tokens: {cause}",
+                    size.n_parallel, size.n_ctx
+                ),
+            )
         })?;
         let pool = owned.threads.pointer.as_ptr();
         // SAFETY: context and pool are alive; the pool outlives the context (see `drop`).
         unsafe { sys::llama_attach_threadpool(pointer.as_ptr(), pool, pool) };
-        Ok(Self {
-            pointer,
-            owned: ManuallyDrop::new(owned),
-            broken: false,
-            _local: PhantomData,
-        })
+        Ok(Self { pointer, owned: ManuallyDrop::new(owned), broken: false, _local: PhantomData })
     }
 
     pub(super) fn model(&self) -> &NativeModel {
@@ -209,7 +216,8 @@ impl Context {
         body: impl FnOnce(*mut sys::llama_context, *mut shim::Failure) -> T,
     ) -> Result<T> {
         if self.broken {
-            let message = "an earlier assertion inside llama.cpp broke this model; free it and load it again";
+            let message =
+                "an earlier assertion inside llama.cpp broke this model; free it and load it again";
             return Err(Error::new(ErrorKind::Backend, message));
         }
         let context = self.pointer.as_ptr();
@@ -268,13 +276,20 @@ impl Drop for Context {
 }
 
 /// The bytes of `token`; `special` shows control tokens too.
-pub(super) fn piece(model: &NativeModel, token: i32, special: bool, buffer: &mut Vec<u8>) -> Result<usize> {
+pub(super) fn piece(
+    model: &NativeModel,
+    token: i32,
+    special: bool,
+    buffer: &mut Vec<u8>,
+) -> Result<usize> {
     let vocab = model.vocab();
     loop {
         let capacity = buffer.len() as i32;
         let text = buffer.as_mut_ptr().cast::<c_char>();
         // SAFETY: the vocabulary is alive, and `text` has room for `capacity` bytes.
-        let length = shim::call(|out| unsafe { shim::fluid_llama_piece(vocab, token, text, capacity, special, out) });
+        let length = shim::call(|out| unsafe {
+            shim::fluid_llama_piece(vocab, token, text, capacity, special, out)
+        });
         let length = length.map_err(|error| error.describe("reading the vocabulary"))?;
         match usize::try_from(length) {
             Ok(length) => return Ok(length),

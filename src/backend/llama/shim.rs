@@ -74,20 +74,14 @@ extern "C" {
 
 /// Passed to a shim call as its last argument, looked at afterwards.
 pub(super) fn call<T>(body: impl FnOnce(*mut Failure) -> T) -> Result<T, NativeError> {
-    let mut failure = Failure {
-        kind: FAILURE_NONE,
-        text: [0; 508],
-    };
+    let mut failure = Failure { kind: FAILURE_NONE, text: [0; 508] };
     let value = body(&mut failure);
     if failure.kind == FAILURE_NONE {
         return Ok(value);
     }
     // SAFETY: shim.cpp writes the text with snprintf, so it ends with a NUL inside the array.
     let text = unsafe { CStr::from_ptr(failure.text.as_ptr()) };
-    Err(NativeError {
-        kind: failure.kind,
-        text: text.to_string_lossy().into_owned(),
-    })
+    Err(NativeError { kind: failure.kind, text: text.to_string_lossy().into_owned() })
 }
 
 /// A failure inside llama.cpp.

@@ -42,7 +42,10 @@ impl Keys<'_> {
         }
         let numbers: Vec<u32> = value.integers().map(|number| number as u32).collect();
         if numbers.len() != layers as usize {
-            return Err(invalid(format!("key '{key}' has {} numbers for {layers} layers", value.len())));
+            return Err(invalid(format!(
+                "key '{key}' has {} numbers for {layers} layers",
+                value.len()
+            )));
         }
         Ok(Some(numbers))
     }
@@ -91,20 +94,30 @@ impl Hparams {
         tensors: &[&Tensor],
         vocabulary: &Vocabulary,
     ) -> Result<()> {
-        weights::check(self, Keys { metadata, architecture: self.architecture }, tensors, vocabulary)
+        weights::check(
+            self,
+            Keys { metadata, architecture: self.architecture },
+            tensors,
+            vocabulary,
+        )
     }
 }
 
 fn check_layers(keys: Keys<'_>, n_layer: u32) -> Result<()> {
-    for suffix in ["nextn_predict_layers", "attention.shared_kv_layers"] {
+    for suffix in ["nextn_predict_layers", "attention.shared_kv_layers", "n_deepstack_layers"] {
         if keys.u32(suffix)?.is_some_and(|layers| layers >= n_layer) {
-            return Err(invalid(format!("key '{}' leaves none of the {n_layer} layers", keys.name(suffix))));
+            return Err(invalid(format!(
+                "key '{}' leaves none of the {n_layer} layers",
+                keys.name(suffix)
+            )));
         }
     }
-    for suffix in ["leading_dense_block_count", "n_deepstack_layers"] {
-        if keys.u32(suffix)?.is_some_and(|layers| layers > n_layer) {
-            return Err(invalid(format!("key '{}' is more than the model's {n_layer} layers", keys.name(suffix))));
-        }
+    let suffix = "leading_dense_block_count";
+    if keys.u32(suffix)?.is_some_and(|layers| layers > n_layer) {
+        return Err(invalid(format!(
+            "key '{}' is more than the model's {n_layer} layers",
+            keys.name(suffix)
+        )));
     }
     Ok(())
 }
@@ -116,19 +129,26 @@ fn check_experts(keys: Keys<'_>, n_layer: u32) -> Result<()> {
     let groups = keys.u32("expert_group_count")?.unwrap_or(0);
     let count = keys.name("expert_count");
     if experts == 0 {
-        return match (keys.architecture.needs_experts(), used.iter().all(|&used| used == 0) && groups == 0) {
+        return match (
+            keys.architecture.needs_experts(),
+            used.iter().all(|&used| used == 0) && groups == 0,
+        ) {
             (false, true) => Ok(()),
             _ => Err(invalid(format!("key '{count}' is missing or 0 in a model with experts"))),
         };
     }
     if let Some(used) = used.iter().find(|&&used| used == 0 || used > experts) {
-        return Err(invalid(format!("key '{}' is {used} of {experts} experts", keys.name("expert_used_count"))));
+        return Err(invalid(format!(
+            "key '{}' is {used} of {experts} experts",
+            keys.name("expert_used_count")
+        )));
     }
     let ungated = keys.u32("expert_gating_func")?.unwrap_or(0) == 0;
     if ungated && ["dots1", "lfm2moe", "minimax-m2"].contains(&keys.architecture.name) {
         return Err(invalid(format!("key '{}' is missing or 0", keys.name("expert_gating_func"))));
     }
-    if keys.u32("interleave_moe_layer_step")? == Some(0) && keys.architecture.name == "ernie4_5-moe" {
+    if keys.u32("interleave_moe_layer_step")? == Some(0) && keys.architecture.name == "ernie4_5-moe"
+    {
         return Err(invalid(format!("key '{}' is 0", keys.name("interleave_moe_layer_step"))));
     }
     check_groups(keys, experts, groups)
@@ -138,7 +158,11 @@ fn check_groups(keys: Keys<'_>, experts: u32, groups: u32) -> Result<()> {
     let used = keys.u32("expert_group_used_count")?.unwrap_or(0);
     // Groups are ranked by their two best experts.
     let sound = groups <= 1 && groups < experts
-        || groups > 1 && experts % groups == 0 && experts / groups >= 2 && used > 0 && used < groups;
+        || groups > 1
+            && experts % groups == 0
+            && experts / groups >= 2
+            && used > 0
+            && used < groups;
     match sound {
         true => Ok(()),
         false => Err(invalid(format!(
@@ -159,7 +183,10 @@ fn check_temperature(keys: Keys<'_>, n_layer: u32) -> Result<()> {
     // Every fourth layer, without rotation, takes it; without a sliding window the last one does.
     let window = keys.u32("attention.sliding_window")?;
     if keys.architecture.name == "llama4" && window != Some(0) && n_layer < 4 {
-        return Err(invalid(format!("key '{}' is {n_layer}; this family needs 4", keys.name("block_count"))));
+        return Err(invalid(format!(
+            "key '{}' is {n_layer}; this family needs 4",
+            keys.name("block_count")
+        )));
     }
     Ok(())
 }
@@ -178,7 +205,9 @@ fn pooling(keys: Keys<'_>) -> Result<Option<u32>> {
 fn check_causality(keys: Keys<'_>) -> Result<()> {
     let key = keys.name("attention.causal");
     match (keys.metadata.flag(&key)?, keys.architecture.task) {
-        (Some(false), Task::Generation) => Err(invalid(format!("key '{key}' is false in a model that generates"))),
+        (Some(false), Task::Generation) => {
+            Err(invalid(format!("key '{key}' is false in a model that generates")))
+        }
         _ => Ok(()),
     }
 }

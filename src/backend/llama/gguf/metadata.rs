@@ -31,8 +31,19 @@ impl Type {
     fn from_code(code: u32) -> Option<Self> {
         use Type::*;
         const CODES: [Option<Type>; 13] = [
-            Some(U8), Some(I8), Some(U16), Some(I16), Some(U32), Some(I32), Some(F32), Some(Bool), Some(Text),
-            None, Some(U64), Some(I64), Some(F64),
+            Some(U8),
+            Some(I8),
+            Some(U16),
+            Some(I16),
+            Some(U32),
+            Some(I32),
+            Some(F32),
+            Some(Bool),
+            Some(Text),
+            None,
+            Some(U64),
+            Some(I64),
+            Some(F64),
         ];
         CODES.get(code as usize).copied().flatten()
     }
@@ -147,9 +158,20 @@ impl Value {
         self.numbers().filter_map(|(kind, bytes)| kind.float(bytes))
     }
 
+    /// All elements as truth values; nothing where it holds no integers or truth values.
+    pub(crate) fn flags(&self) -> Vec<bool> {
+        let whole = |kind: Type| !matches!(kind, Type::F32 | Type::F64);
+        self.numbers()
+            .filter(|number| whole(number.0))
+            .map(|(_, bytes)| bytes.iter().any(|&byte| byte != 0))
+            .collect()
+    }
+
     fn numbers(&self) -> impl Iterator<Item = (Type, &[u8])> {
         let (kind, bytes) = match self {
-            Self::Number { kind, bytes } | Self::Numbers { kind, bytes } => (*kind, bytes.as_slice()),
+            Self::Number { kind, bytes } | Self::Numbers { kind, bytes } => {
+                (*kind, bytes.as_slice())
+            }
             Self::Text(_) | Self::Texts(_) => (Type::U8, &[][..]),
         };
         bytes.chunks_exact(kind.size()).map(move |bytes| (kind, bytes))
@@ -157,7 +179,8 @@ impl Value {
 }
 
 fn known<R: Read + Seek>(source: &Source<R>, code: u32) -> Result<Type> {
-    Type::from_code(code).ok_or_else(|| invalid(format!("{}: value type {code} does not exist", source.place)))
+    Type::from_code(code)
+        .ok_or_else(|| invalid(format!("{}: value type {code} does not exist", source.place)))
 }
 
 /// All keys of one file.
@@ -169,7 +192,9 @@ pub(crate) struct Metadata {
 impl Metadata {
     pub(super) fn read<R: Read + Seek>(source: &mut Source<R>, count: u64) -> Result<Self> {
         if count > MAX_KEYS {
-            return Err(invalid(format!("header: {count} metadata keys; at most {MAX_KEYS} are allowed")));
+            return Err(invalid(format!(
+                "header: {count} metadata keys; at most {MAX_KEYS} are allowed"
+            )));
         }
         let mut entries = HashMap::new();
         for index in 0..count {
@@ -197,7 +222,9 @@ impl Metadata {
     pub(crate) fn text(&self, key: &str) -> Result<Option<String>> {
         match self.get(key) {
             None => Ok(None),
-            Some(Value::Text(bytes)) if !bytes.contains(&0) => Ok(Some(String::from_utf8_lossy(bytes).into_owned())),
+            Some(Value::Text(bytes)) if !bytes.contains(&0) => {
+                Ok(Some(String::from_utf8_lossy(bytes).into_owned()))
+            }
             Some(Value::Text(_)) => Err(invalid(format!("key '{key}' holds a NUL byte"))),
             Some(_) => Err(invalid(format!("key '{key}' is not a string"))),
         }
@@ -207,7 +234,9 @@ impl Metadata {
     pub(crate) fn integer(&self, key: &str, wanted: Type) -> Result<Option<i128>> {
         match self.get(key) {
             None => Ok(None),
-            Some(value @ Value::Number { kind, .. }) if *kind == wanted => Ok(value.integers().next()),
+            Some(value @ Value::Number { kind, .. }) if *kind == wanted => {
+                Ok(value.integers().next())
+            }
             Some(_) => Err(invalid(format!("key '{key}' is not a {wanted:?} number"))),
         }
     }
@@ -221,7 +250,9 @@ impl Metadata {
     pub(crate) fn f32(&self, key: &str) -> Result<Option<f32>> {
         match self.get(key) {
             None => Ok(None),
-            Some(value @ Value::Number { kind: Type::F32, .. }) => Ok(value.floats().next().map(|value| value as f32)),
+            Some(value @ Value::Number { kind: Type::F32, .. }) => {
+                Ok(value.floats().next().map(|value| value as f32))
+            }
             Some(_) => Err(invalid(format!("key '{key}' is not an F32 number"))),
         }
     }

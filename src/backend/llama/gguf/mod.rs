@@ -86,10 +86,13 @@ fn find_architecture(first: &Part) -> Result<Architecture> {
         .text("general.architecture")?
         .ok_or_else(|| invalid("key 'general.architecture' is missing"))?;
     if name == "clip" {
-        return Err(unsupported("is the vision part (mmproj) of a model; name the language model's file instead"));
+        return Err(unsupported(
+            "is the vision part (mmproj) of a model; name the language model's file instead",
+        ));
     }
-    Architecture::find(&name)
-        .ok_or_else(|| unsupported(format!("key 'general.architecture' is '{name}', which this build cannot run")))
+    Architecture::find(&name).ok_or_else(|| {
+        unsupported(format!("key 'general.architecture' is '{name}', which this build cannot run"))
+    })
 }
 
 fn open(path: &Path) -> Result<Part> {

@@ -74,7 +74,9 @@ fn check_magic<R: Read + Seek>(source: &mut Source<R>) -> Result<()> {
         b"ggml" | b"lmgg" | b"fmgg" | b"tjgg" | b"algg" => {
             Err(unsupported("is of a format older than GGUF; convert the model again"))
         }
-        start => Err(invalid(format!("is not a GGUF file; it starts with '{}'", start.escape_ascii()))),
+        start => {
+            Err(invalid(format!("is not a GGUF file; it starts with '{}'", start.escape_ascii())))
+        }
     }
 }
 
@@ -82,8 +84,12 @@ fn check_version(version: u32) -> Result<()> {
     match version {
         2 | 3 => Ok(()),
         0 => Err(invalid("header: GGUF version 0 does not exist")),
-        _ if version & 0xffff == 0 => Err(unsupported("is a big-endian GGUF file; convert the model again")),
-        _ => Err(unsupported(format!("is of GGUF version {version}; versions 2 and 3 are supported"))),
+        _ if version & 0xffff == 0 => {
+            Err(unsupported("is a big-endian GGUF file; convert the model again"))
+        }
+        _ => Err(unsupported(format!(
+            "is of GGUF version {version}; versions 2 and 3 are supported"
+        ))),
     }
 }
 

@@ -114,7 +114,9 @@ fn check_integers(key: &str, suffix: &str, value: &Value) -> Result<()> {
     };
     match value.integers().find(|number| !(least..=greatest).contains(number)) {
         None => Ok(()),
-        Some(number) => Err(invalid(format!("key '{key}' is {number}; it has to be from {least} to {greatest}"))),
+        Some(number) => Err(invalid(format!(
+            "key '{key}' is {number}; it has to be from {least} to {greatest}"
+        ))),
     }
 }
 

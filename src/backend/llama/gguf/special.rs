@@ -17,11 +17,18 @@ pub(crate) struct Specials {
     pub(crate) adds_eos: bool,
 }
 
-pub(super) fn check(metadata: &Metadata, kind: Kind, pre: &str, n_tokens: usize) -> Result<Specials> {
+pub(super) fn check(
+    metadata: &Metadata,
+    kind: Kind,
+    pre: &str,
+    n_tokens: usize,
+) -> Result<Specials> {
     for name in IDS {
         let key = format!("tokenizer.ggml.{name}_token_id");
         if let Some(id) = metadata.u32(&key)?.filter(|&id| id as usize >= n_tokens) {
-            return Err(invalid(format!("key '{key}' is {id} in a vocabulary of {n_tokens} tokens")));
+            return Err(invalid(format!(
+                "key '{key}' is {id} in a vocabulary of {n_tokens} tokens"
+            )));
         }
     }
     let [bos, eos, sep, unknown] = default_ids(metadata, kind, pre)?;
@@ -32,7 +39,8 @@ pub(super) fn check(metadata: &Metadata, kind: Kind, pre: &str, n_tokens: usize)
     let specials = Specials {
         bos: effective("bos", bos)?,
         eos: effective("eos", eos)?,
-        adds_bos: adds(metadata, "bos", adds_bos_by_default(kind, pre))? || is_gemma4(metadata, pre)?,
+        adds_bos: adds(metadata, "bos", adds_bos_by_default(kind, pre))?
+            || is_gemma4(metadata, pre)?,
         adds_eos: adds(metadata, "eos", kind == Kind::Ugm)?,
     };
     let sep = effective("seperator", sep)?;
@@ -71,8 +79,17 @@ fn adds(metadata: &Metadata, name: &str, default: bool) -> Result<bool> {
 
 fn adds_bos_by_default(kind: Kind, pre: &str) -> bool {
     const PRE: [&str; 11] = [
-        "chameleon", "falcon-h1", "falcon3", "jina-v5-nano", "lfm2", "llama-bpe", "llama-v3", "llama3", "midm-2.0",
-        "pixtral", "tekken",
+        "chameleon",
+        "falcon-h1",
+        "falcon3",
+        "jina-v5-nano",
+        "lfm2",
+        "llama-bpe",
+        "llama-v3",
+        "llama3",
+        "midm-2.0",
+        "pixtral",
+        "tekken",
     ];
     matches!(kind, Kind::Spm | Kind::Wpm) || (kind == Kind::Bpe && PRE.contains(&pre))
 }

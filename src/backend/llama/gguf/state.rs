@@ -19,13 +19,18 @@ pub(super) fn check(keys: Keys<'_>, n_embd: u32) -> Result<State> {
         return Ok(State::default());
     }
     let numbers = match keys.architecture.name {
-        "lfm2" | "lfm2moe" => u64::from(n_embd) * u64::from(at_least(keys, "shortconv.l_cache", 2)?),
+        "lfm2" | "lfm2moe" => {
+            u64::from(n_embd) * u64::from(at_least(keys, "shortconv.l_cache", 2)?)
+        }
         "rwkv6" | "rwkv7" => check_rwkv(keys, n_embd, 2)?,
         "rwkv6qwen2" | "arwkv7" => check_rwkv(keys, n_embd, 1)?,
         _ => check_ssm(keys)?,
     };
     if numbers > MAX_STATE {
-        return Err(invalid(format!("keys '{}': a state of {numbers} numbers is impossible", keys.name("*"))));
+        return Err(invalid(format!(
+            "keys '{}': a state of {numbers} numbers is impossible",
+            keys.name("*")
+        )));
     }
     Ok(State { numbers_per_layer: numbers })
 }
@@ -34,18 +39,27 @@ pub(super) fn check(keys: Keys<'_>, n_embd: u32) -> Result<State> {
 fn at_least(keys: Keys<'_>, suffix: &str, least: u32) -> Result<u32> {
     match keys.required(suffix)? {
         size if size >= least => Ok(size),
-        size => Err(invalid(format!("key '{}' is {size}; it has to be at least {least}", keys.name(suffix)))),
+        size => Err(invalid(format!(
+            "key '{}' is {size}; it has to be at least {least}",
+            keys.name(suffix)
+        ))),
     }
 }
 
 fn check_rwkv(keys: Keys<'_>, n_embd: u32, shifts: u32) -> Result<u64> {
     let head = at_least(keys, "wkv.head_size", 1)?;
     if n_embd % head != 0 {
-        return Err(invalid(format!("key '{}' is {head} in a model of width {n_embd}", keys.name("wkv.head_size"))));
+        return Err(invalid(format!(
+            "key '{}' is {head} in a model of width {n_embd}",
+            keys.name("wkv.head_size")
+        )));
     }
     let default = 2;
     if keys.u32("token_shift_count")?.unwrap_or(default) != shifts {
-        return Err(invalid(format!("key '{}' has to be {shifts}", keys.name("token_shift_count"))));
+        return Err(invalid(format!(
+            "key '{}' has to be {shifts}",
+            keys.name("token_shift_count")
+        )));
     }
     Ok(u64::from(n_embd) * u64::from(head + shifts))
 }
@@ -66,9 +80,6 @@ fn check_ssm(keys: Keys<'_>) -> Result<u64> {
             "key '{}' is {inner}, for {rank} heads in {groups} groups",
             keys.name("ssm.inner_size")
         )));
-    }
-    if keys.u32("full_attention_interval")? == Some(0) && keys.architecture.name.starts_with("qwen3") {
-        return Err(invalid(format!("key '{}' is 0", keys.name("full_attention_interval"))));
     }
     let [conv, inner, state, groups] = [conv, inner, state, groups].map(u64::from);
     Ok(conv * (inner + 2 * groups * state) + state * inner)

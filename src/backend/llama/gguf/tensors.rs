@@ -48,16 +48,72 @@ const TYPES: &[(u32, &str, u64, u64)] = &[
 /// Weights that are only ever the left side of a matrix product or a table of rows. ggml's
 /// element-wise operations abort, on a worker thread, on anything but `f32`.
 const MATRICES: &[&str] = &[
-    "attn_gate", "attn_k", "attn_k_b", "attn_kv_a_mqa", "attn_kv_b", "attn_output", "attn_q", "attn_q_a", "attn_q_b",
-    "attn_qkv", "attn_v", "attn_v_b", "channel_mix_key", "channel_mix_receptance", "channel_mix_value", "cls",
-    "cls.output", "dense_2", "dense_3", "ffn_down", "ffn_down_exps", "ffn_down_shexp", "ffn_gate", "ffn_gate_exps",
-    "ffn_gate_inp", "ffn_gate_inp_shexp", "ffn_gate_shexp", "ffn_gate_up_exps", "ffn_up", "ffn_up_exps",
-    "ffn_up_shexp", "inp_gate", "output", "per_layer_model_proj", "per_layer_token_embd", "position_embd", "proj",
-    "shortconv.in_proj", "shortconv.out_proj", "ssm_alpha", "ssm_ba", "ssm_beta", "ssm_dt", "ssm_in", "ssm_out",
-    "ssm_x", "time_mix_a1", "time_mix_a2", "time_mix_decay_w1", "time_mix_decay_w2", "time_mix_g1", "time_mix_g2",
-    "time_mix_gate", "time_mix_key", "time_mix_output", "time_mix_receptance", "time_mix_v1", "time_mix_v2",
-    "time_mix_value", "time_mix_w1", "time_mix_w2", "token_embd", "token_types", "nextn.eh_proj",
-    "nextn.embed_tokens", "nextn.shared_head_head",
+    "attn_gate",
+    "attn_k",
+    "attn_k_b",
+    "attn_kv_a_mqa",
+    "attn_kv_b",
+    "attn_output",
+    "attn_q",
+    "attn_q_a",
+    "attn_q_b",
+    "attn_qkv",
+    "attn_v",
+    "attn_v_b",
+    "channel_mix_key",
+    "channel_mix_receptance",
+    "channel_mix_value",
+    "cls",
+    "cls.output",
+    "dense_2",
+    "dense_3",
+    "ffn_down",
+    "ffn_down_exps",
+    "ffn_down_shexp",
+    "ffn_gate",
+    "ffn_gate_exps",
+    "ffn_gate_inp",
+    "ffn_gate_inp_shexp",
+    "ffn_gate_shexp",
+    "ffn_gate_up_exps",
+    "ffn_up",
+    "ffn_up_exps",
+    "ffn_up_shexp",
+    "inp_gate",
+    "output",
+    "per_layer_model_proj",
+    "per_layer_token_embd",
+    "position_embd",
+    "proj",
+    "shortconv.in_proj",
+    "shortconv.out_proj",
+    "ssm_alpha",
+    "ssm_ba",
+    "ssm_beta",
+    "ssm_dt",
+    "ssm_in",
+    "ssm_out",
+    "ssm_x",
+    "time_mix_a1",
+    "time_mix_a2",
+    "time_mix_decay_w1",
+    "time_mix_decay_w2",
+    "time_mix_g1",
+    "time_mix_g2",
+    "time_mix_gate",
+    "time_mix_key",
+    "time_mix_output",
+    "time_mix_receptance",
+    "time_mix_v1",
+    "time_mix_v2",
+    "time_mix_value",
+    "time_mix_w1",
+    "time_mix_w2",
+    "token_embd",
+    "token_types",
+    "nextn.eh_proj",
+    "nextn.embed_tokens",
+    "nextn.shared_head_head",
 ];
 
 /// One tensor, as the file describes it.
@@ -75,7 +131,9 @@ impl Tensor {
         source.place = format!("tensor '{name}'");
         let n_dims = source.u32()?;
         if n_dims == 0 || n_dims > MAX_DIMS {
-            return Err(invalid(format!("tensor '{name}' has {n_dims} dimensions; 1 to {MAX_DIMS} are possible")));
+            return Err(invalid(format!(
+                "tensor '{name}' has {n_dims} dimensions; 1 to {MAX_DIMS} are possible"
+            )));
         }
         let mut dims = [1; 4];
         for dim in &mut dims[..n_dims as usize] {
@@ -83,10 +141,9 @@ impl Tensor {
         }
         let code = source.u32()?;
         let offset = source.u64()?;
-        let type_index = TYPES
-            .iter()
-            .position(|entry| entry.0 == code)
-            .ok_or_else(|| invalid(format!("tensor '{name}' is of type {code}, which no weight can be")))?;
+        let type_index = TYPES.iter().position(|entry| entry.0 == code).ok_or_else(|| {
+            invalid(format!("tensor '{name}' is of type {code}, which no weight can be"))
+        })?;
         let tensor = Self { name, dims, type_index, offset };
         tensor.check_type()?;
         Ok(tensor)
@@ -100,7 +157,11 @@ impl Tensor {
         if TYPES[self.type_index].0 == F32 || self.is_matrix() {
             return Ok(());
         }
-        Err(unsupported(format!("tensor '{}' is of type {}; it has to be f32", self.name, self.type_name())))
+        Err(unsupported(format!(
+            "tensor '{}' is of type {}; it has to be f32",
+            self.name,
+            self.type_name()
+        )))
     }
 
     fn is_matrix(&self) -> bool {
@@ -118,7 +179,10 @@ impl Tensor {
         let name = &self.name;
         // ggml counts in signed 64 bits, and some callers in 32.
         if self.dims.iter().any(|&dim| dim == 0 || dim > i32::MAX as u64) {
-            return Err(invalid(format!("tensor '{name}' has the impossible shape {:?}", self.dims)));
+            return Err(invalid(format!(
+                "tensor '{name}' has the impossible shape {:?}",
+                self.dims
+            )));
         }
         if self.dims[0] % block != 0 {
             return Err(invalid(format!(
@@ -131,12 +195,18 @@ impl Tensor {
             .try_fold(1, |product: u64, &dim| product.checked_mul(dim))
             .and_then(|count| (count / block).checked_mul(block_bytes))
             .filter(|&bytes| bytes < 1 << 48)
-            .ok_or_else(|| invalid(format!("tensor '{name}' has the impossible shape {:?}", self.dims)))
+            .ok_or_else(|| {
+                invalid(format!("tensor '{name}' has the impossible shape {:?}", self.dims))
+            })
     }
 }
 
 /// Reads the table and checks that the data of each tensor lies in the file, in order, without gaps.
-pub(super) fn read<R: Read + Seek>(source: &mut Source<R>, count: u64, alignment: u64) -> Result<Vec<Tensor>> {
+pub(super) fn read<R: Read + Seek>(
+    source: &mut Source<R>,
+    count: u64,
+    alignment: u64,
+) -> Result<Vec<Tensor>> {
     if count > MAX_TENSORS {
         return Err(invalid(format!("header: {count} tensors; at most {MAX_TENSORS} are allowed")));
     }
@@ -160,7 +230,9 @@ fn check_layout(tensors: &[Tensor], len: u64, start: u64, alignment: u64) -> Res
     for tensor in tensors {
         let (name, offset) = (&tensor.name, tensor.offset);
         if offset != expected {
-            return Err(invalid(format!("tensor '{name}' claims offset {offset}; its data would be at {expected}")));
+            return Err(invalid(format!(
+                "tensor '{name}' claims offset {offset}; its data would be at {expected}"
+            )));
         }
         // No overflow: every term is below 2^48 and there are few of them.
         let end = offset + tensor.bytes()?;

@@ -53,7 +53,9 @@ pub(super) fn check(metadata: &Metadata, architecture: Architecture) -> Result<V
         Kind::Bpe | Kind::Wpm | Kind::Ugm => {}
     }
     check_charsmap(metadata)?;
-    if architecture.name.contains("bert") && metadata.u32("tokenizer.ggml.token_type_count")? == Some(0) {
+    if architecture.name.contains("bert")
+        && metadata.u32("tokenizer.ggml.token_type_count")? == Some(0)
+    {
         return Err(invalid("key 'tokenizer.ggml.token_type_count' is 0"));
     }
     let specials = special::check(metadata, kind, &pre, tokens.len())?;
@@ -69,15 +71,23 @@ fn kind(metadata: &Metadata) -> Result<Kind> {
         "bert" => Kind::Wpm,
         "t5" => Kind::Ugm,
         "rwkv" => Kind::Rwkv,
-        "none" | "no_vocab" => return Err(unsupported("is a model without a vocabulary, which takes no text")),
-        _ => return Err(unsupported(format!("key '{key}' is '{name}', a tokenizer that this build does not know"))),
+        "none" | "no_vocab" => {
+            return Err(unsupported("is a model without a vocabulary, which takes no text"))
+        }
+        _ => {
+            return Err(unsupported(format!(
+                "key '{key}' is '{name}', a tokenizer that this build does not know"
+            )))
+        }
     })
 }
 
 fn check_pre(metadata: &Metadata, pre: &str) -> Result<()> {
     if !pre.is_empty() && !PRE_TOKENIZERS.contains(&pre) {
         let key = "tokenizer.ggml.pre";
-        return Err(unsupported(format!("key '{key}' is '{pre}', a pre-tokenizer that this build does not know")));
+        return Err(unsupported(format!(
+            "key '{key}' is '{pre}', a pre-tokenizer that this build does not know"
+        )));
     }
     let key = "tokenizer.ggml.merges";
     let merges = match metadata.texts(key)? {
@@ -89,14 +99,19 @@ fn check_pre(metadata: &Metadata, pre: &str) -> Result<()> {
     let torn = merges.iter().position(|merge| !merge.iter().skip(1).any(|&byte| byte == b' '));
     match torn {
         None => Ok(()),
-        Some(index) => Err(invalid(format!("key '{key}': number {index} is not two texts with a space between"))),
+        Some(index) => Err(invalid(format!(
+            "key '{key}': number {index} is not two texts with a space between"
+        ))),
     }
 }
 
 fn check_texts(tokens: &Texts, kind: Kind) -> Result<()> {
     let key = "tokenizer.ggml.tokens";
     if tokens.len() == 0 || tokens.len() > MAX_TOKENS {
-        return Err(invalid(format!("key '{key}' has {} tokens; 1 to {MAX_TOKENS} are possible", tokens.len())));
+        return Err(invalid(format!(
+            "key '{key}' has {} tokens; 1 to {MAX_TOKENS} are possible",
+            tokens.len()
+        )));
     }
     let mut seen = HashSet::new();
     for (id, token) in tokens.iter().enumerate() {
@@ -105,12 +120,16 @@ fn check_texts(tokens: &Texts, kind: Kind) -> Result<()> {
         }
         if !seen.insert(as_c_string(token, id)) {
             let text = String::from_utf8_lossy(token);
-            return Err(invalid(format!("key '{key}': token {id} has the same text as another, '{text}'")));
+            return Err(invalid(format!(
+                "key '{key}': token {id} has the same text as another, '{text}'"
+            )));
         }
     }
     let total: usize = tokens.iter().map(<[u8]>::len).sum();
     if matches!(kind, Kind::Ugm | Kind::Rwkv) && total > MAX_TRIE_BYTES {
-        return Err(invalid(format!("key '{key}' has {total} bytes of text; at most {MAX_TRIE_BYTES} are allowed")));
+        return Err(invalid(format!(
+            "key '{key}' has {total} bytes of text; at most {MAX_TRIE_BYTES} are allowed"
+        )));
     }
     Ok(())
 }
@@ -129,10 +148,13 @@ fn check_arrays(metadata: &Metadata, tokens: &Texts, kind: Kind) -> Result<()> {
     for (key, array) in [("scores", scores), ("token_type", types)] {
         if let Some(array) = array.filter(|array| array.len() < tokens.len()) {
             let (len, wanted) = (array.len(), tokens.len());
-            return Err(invalid(format!("key 'tokenizer.ggml.{key}' has {len} numbers for {wanted} tokens")));
+            return Err(invalid(format!(
+                "key 'tokenizer.ggml.{key}' has {len} numbers for {wanted} tokens"
+            )));
         }
     }
-    if let Some(id) = scores.and_then(|scores| scores.floats().position(|score| !score.is_finite())) {
+    if let Some(id) = scores.and_then(|scores| scores.floats().position(|score| !score.is_finite()))
+    {
         return Err(invalid(format!("key 'tokenizer.ggml.scores': number {id} is not finite")));
     }
     let Some(types) = types else {
@@ -140,7 +162,9 @@ fn check_arrays(metadata: &Metadata, tokens: &Texts, kind: Kind) -> Result<()> {
     };
     for (id, (kind_of_token, token)) in types.integers().zip(tokens.iter()).enumerate() {
         if kind_of_token == BYTE_TOKEN && (kind == Kind::Wpm || byte_value(token).is_none()) {
-            return Err(invalid(format!("key 'tokenizer.ggml.token_type': token {id} is no byte such as <0x0A>")));
+            return Err(invalid(format!(
+                "key 'tokenizer.ggml.token_type': token {id} is no byte such as <0x0A>"
+            )));
         }
     }
     Ok(())
@@ -161,7 +185,9 @@ fn check_bytes(tokens: &Texts, byte: impl Fn(&[u8]) -> Option<u8>) -> Result<()>
     }
     match covered.iter().position(|covered| !covered) {
         None => Ok(()),
-        Some(byte) => Err(invalid(format!("key 'tokenizer.ggml.tokens' has no token for the byte <0x{byte:02X}>"))),
+        Some(byte) => Err(invalid(format!(
+            "key 'tokenizer.ggml.tokens' has no token for the byte <0x{byte:02X}>"
+        ))),
     }
 }
 
@@ -212,15 +238,96 @@ fn check_charsmap(metadata: &Metadata) -> Result<()> {
 
 /// All that llama.cpp knows; another one would be tokenized wrongly, so it refuses.
 const PRE_TOKENIZERS: &[&str] = &[
-    "a.x-4.0", "afmoe", "bailingmoe", "bailingmoe2", "bloom", "chameleon", "chatglm-bpe", "codeshell", "cohere2moe",
-    "command-r", "dbrx", "deepseek-coder", "deepseek-llm", "deepseek-r1-qwen", "deepseek-v3", "default", "exaone",
-    "exaone-moe", "exaone4", "f2llmv2", "falcon", "falcon-h1", "falcon3", "gemma4", "gigachat", "glm4", "glm5",
-    "gpt-2", "gpt-4o", "gpt3-finnish", "granite-docling", "granite-embed-multi-311m", "granite-embed-multi-97m",
-    "grok-2", "hunyuan", "hunyuan-dense", "hy_v4", "jais", "jais-2", "jina-de", "jina-es", "jina-v1-en",
-    "jina-v2-code", "jina-v2-de", "jina-v2-es", "jina-v5-nano", "joyai-llm", "kanana2", "kimi-k2", "kormo", "laguna",
-    "lfm2", "llada-moe", "llama-bpe", "llama-v3", "llama3", "llama4", "megrez", "mellum", "mellum2", "midm-2.0",
-    "minerva-7b", "minicpm5", "minimax-m2", "mmbert", "modern-bert", "mpt", "olmo", "phi-2", "pixtral", "poro-chat",
-    "qwen2", "qwen35", "refact", "roberta-bpe", "sarvam-moe", "seed-coder", "smaug-bpe", "smollm", "solar-open",
-    "spark2_5", "stablelm2", "starcoder", "superbpe", "talkie", "tekken", "tiny_aya", "trillion", "ufakzeka",
-    "viking", "whitespace", "youtu",
+    "a.x-4.0",
+    "afmoe",
+    "bailingmoe",
+    "bailingmoe2",
+    "bloom",
+    "chameleon",
+    "chatglm-bpe",
+    "codeshell",
+    "cohere2moe",
+    "command-r",
+    "dbrx",
+    "deepseek-coder",
+    "deepseek-llm",
+    "deepseek-r1-qwen",
+    "deepseek-v3",
+    "default",
+    "exaone",
+    "exaone-moe",
+    "exaone4",
+    "f2llmv2",
+    "falcon",
+    "falcon-h1",
+    "falcon3",
+    "gemma4",
+    "gigachat",
+    "glm4",
+    "glm5",
+    "gpt-2",
+    "gpt-4o",
+    "gpt3-finnish",
+    "granite-docling",
+    "granite-embed-multi-311m",
+    "granite-embed-multi-97m",
+    "grok-2",
+    "hunyuan",
+    "hunyuan-dense",
+    "hy_v4",
+    "jais",
+    "jais-2",
+    "jina-de",
+    "jina-es",
+    "jina-v1-en",
+    "jina-v2-code",
+    "jina-v2-de",
+    "jina-v2-es",
+    "jina-v5-nano",
+    "joyai-llm",
+    "kanana2",
+    "kimi-k2",
+    "kormo",
+    "laguna",
+    "lfm2",
+    "llada-moe",
+    "llama-bpe",
+    "llama-v3",
+    "llama3",
+    "llama4",
+    "megrez",
+    "mellum",
+    "mellum2",
+    "midm-2.0",
+    "minerva-7b",
+    "minicpm5",
+    "minimax-m2",
+    "mmbert",
+    "modern-bert",
+    "mpt",
+    "olmo",
+    "phi-2",
+    "pixtral",
+    "poro-chat",
+    "qwen2",
+    "qwen35",
+    "refact",
+    "roberta-bpe",
+    "sarvam-moe",
+    "seed-coder",
+    "smaug-bpe",
+    "smollm",
+    "solar-open",
+    "spark2_5",
+    "stablelm2",
+    "starcoder",
+    "superbpe",
+    "talkie",
+    "tekken",
+    "tiny_aya",
+    "trillion",
+    "ufakzeka",
+    "viking",
+    "whitespace",
+    "youtu",
 ];

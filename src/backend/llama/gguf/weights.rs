@@ -18,53 +18,66 @@ pub(super) fn check(
     tensors: &[&Tensor],
     vocabulary: &Vocabulary,
 ) -> Result<()> {
-    let weights: Weights<'_> = tensors.iter().map(|tensor| (tensor.name.as_str(), *tensor)).collect();
+    let weights: Weights<'_> =
+        tensors.iter().map(|tensor| (tensor.name.as_str(), *tensor)).collect();
     let width = u64::from(hparams.n_embd);
     shape(&weights, "token_embd.weight", [width, vocabulary.n_tokens as u64])?;
     if weights.contains_key("position_embd.weight") {
         shape(&weights, "position_embd.weight", [width, hparams.n_ctx_train.into()])?;
     }
     check_attention(hparams, &weights)?;
-    check_rwkv(hparams, &weights)?;
+    check_recurrent(hparams, &weights)?;
     check_embeddings(hparams, keys, &weights)
 }
 
 fn shape(weights: &Weights<'_>, name: &str, wanted: [u64; 2]) -> Result<()> {
     match weights.get(name) {
         Some(tensor) if tensor.dims == [wanted[0], wanted[1], 1, 1] => Ok(()),
-        Some(tensor) => Err(invalid(format!("tensor '{name}' has the shape {:?} instead of {wanted:?}", tensor.dims))),
+        Some(tensor) => Err(invalid(format!(
+            "tensor '{name}' has the shape {:?} instead of {wanted:?}",
+            tensor.dims
+        ))),
         None => Err(invalid(format!("tensor '{name}' is missing"))),
     }
 }
 
 /// Query, key and value weights of each layer, fused or not.
 fn check_attention(hparams: &Hparams, weights: &Weights<'_>) -> Result<()> {
-    if !matches!(hparams.architecture.heads, Heads::Square | Heads::Partial | Heads::Whole | Heads::Free) {
+    if !matches!(
+        hparams.architecture.heads,
+        Heads::Square | Heads::Partial | Heads::Whole | Heads::Free
+    ) {
         return Ok(());
     }
     for layer in 0..hparams.n_layer {
         let has = |name: &str| weights.contains_key(format!("blk.{layer}.{name}.weight").as_str());
         if !has("attn_qkv") && !(has("attn_q") && has("attn_k") && has("attn_v")) {
-            return Err(invalid(format!("tensor 'blk.{layer}.attn_qkv.weight' (or attn_q, attn_k, attn_v) is missing")));
+            return Err(invalid(format!(
+                "tensor 'blk.{layer}.attn_qkv.weight' (or attn_q, attn_k, attn_v) is missing"
+            )));
         }
     }
     Ok(())
 }
 
-/// One of RWKV's two sets of mixing weights, complete, or a null pointer is followed.
-fn check_rwkv(hparams: &Hparams, weights: &Weights<'_>) -> Result<()> {
+/// One of RWKV's two sets of mixing weights, complete; the bias of Mamba's convolution.
+fn check_recurrent(hparams: &Hparams, weights: &Weights<'_>) -> Result<()> {
     for layer in 0..hparams.n_layer {
         let has = |name: &str| weights.contains_key(format!("blk.{layer}.{name}.weight").as_str());
         let sound = match hparams.architecture.name {
             "rwkv6" => {
-                let one_by_one = ["w", "k", "v", "r", "g"].iter().all(|lerp| has(&format!("time_mix_lerp_{lerp}")));
+                let one_by_one = ["w", "k", "v", "r", "g"]
+                    .iter()
+                    .all(|lerp| has(&format!("time_mix_lerp_{lerp}")));
                 has("time_mix_lerp_fused") || one_by_one
             }
             "rwkv6qwen2" => !has("time_mix_first"),
             _ => true,
         };
         if !sound {
-            return Err(invalid(format!("tensors 'blk.{layer}.time_mix_*' are not a complete set")));
+            return Err(invalid(format!(
+                "tensors 'blk.{layer}.time_mix_*' are not a complete set"
+            )));
         }
     }
     Ok(())
@@ -73,10 +86,17 @@ fn check_rwkv(hparams: &Hparams, weights: &Weights<'_>) -> Result<()> {
 /// Widths of what an embedding request reads back.
 fn check_embeddings(hparams: &Hparams, keys: Keys<'_>, weights: &Weights<'_>) -> Result<()> {
     const RANK: u32 = 4;
-    if hparams.pooling == Some(RANK) && !["cls.weight", "cls.output.weight"].iter().any(|name| weights.contains_key(name)) {
-        return Err(invalid(format!("key '{}' asks for ranking, but there is no tensor 'cls'", keys.name("pooling_type"))));
+    if hparams.pooling == Some(RANK)
+        && !["cls.weight", "cls.output.weight"].iter().any(|name| weights.contains_key(name))
+    {
+        return Err(invalid(format!(
+            "key '{}' asks for ranking, but there is no tensor 'cls'",
+            keys.name("pooling_type")
+        )));
     }
-    let Some(out) = keys.u32("embedding_length_out")?.filter(|&out| out != 0 && out != hparams.n_embd) else {
+    let Some(out) =
+        keys.u32("embedding_length_out")?.filter(|&out| out != 0 && out != hparams.n_embd)
+    else {
         return Ok(());
     };
     shape(weights, "dense_2.weight", [hparams.n_embd.into(), out.into()])

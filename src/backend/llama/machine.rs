@@ -1,10 +1,11 @@
-//! Whether this processor has what ggml's kernels were compiled for.
+//! What this machine has: instructions, cores, memory.
 
 use super::shim::fluid_llama_compiled_for;
 use crate::error::{Error, ErrorKind, Result};
 
-/// A status instead of an illegal instruction later.
-pub(super) fn check() -> Result<()> {
+/// Whether this processor has what ggml's kernels were compiled for: a status instead of an
+/// illegal instruction later.
+pub(super) fn check_instructions() -> Result<()> {
     // SAFETY: takes nothing and returns constants of the build.
     let needed = unsafe { fluid_llama_compiled_for() };
     let missing: Vec<&str> = features()
@@ -36,7 +37,14 @@ fn features() -> [(&'static str, bool); 12] {
         ("F16C", has!("f16c")),
         ("FMA", has!("fma")),
         ("AVX-VNNI", has!("avxvnni")),
-        ("AVX-512", has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("avx512dq") && has!("avx512cd")),
+        (
+            "AVX-512",
+            has!("avx512f")
+                && has!("avx512bw")
+                && has!("avx512vl")
+                && has!("avx512dq")
+                && has!("avx512cd"),
+        ),
         ("AVX-512 VBMI", has!("avx512vbmi")),
         ("AVX-512 VNNI", has!("avx512vnni")),
         ("AVX-512 BF16", has!("avx512bf16")),
@@ -66,4 +74,12 @@ fn topology() -> Option<u32> {
         }
     }
     (!cores.is_empty()).then_some(cores.len() as u32)
+}
+
+/// Bytes that can be had without swapping; `None` where the system does not say.
+pub(super) fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
 }
