@@ -1,5 +1,5 @@
 //! Writes GGUF files for tests: any keys and tensors, and tiny random models that really run.
-#![allow(dead_code, reason = "each test uses a part")]
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test uses a part")]
 
 /// A metadata value.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,7 +95,13 @@ impl Gguf {
 
     pub fn tensor(&mut self, name: &str, dims: &[u64], values: &[f32]) -> &mut Self {
         let data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        self.tensors.push(Tensor { name: name.to_owned(), dims: dims.to_vec(), kind: 0, data, offset: None });
+        self.tensors.push(Tensor {
+            name: name.to_owned(),
+            dims: dims.to_vec(),
+            kind: 0,
+            data,
+            offset: None,
+        });
         self
     }
 
@@ -198,7 +204,8 @@ fn put_value(out: &mut Vec<u8>, value: &Value) {
 }
 
 pub const WIDTH: u64 = 32;
-pub const CHAT_TEMPLATE: &str = "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}\
+pub const CHAT_TEMPLATE: &str =
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}\
      <|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 
 /// A llama-like model with a byte-pair vocabulary, as a file.
@@ -234,9 +241,16 @@ pub fn gemma3(seed: u64) -> Gguf {
     let mut model = Gguf::new(seed);
     sizes(&mut model, "gemma3");
     model.u32("gemma3.attention.key_length", 16).u32("gemma3.attention.value_length", 16);
-    model.u32("gemma3.attention.sliding_window", 8).u32("gemma3.attention.sliding_window_pattern", 2);
+    model
+        .u32("gemma3.attention.sliding_window", 8)
+        .u32("gemma3.attention.sliding_window_pattern", 2);
     let n_vocab = spm_vocabulary(&mut model);
-    let norms = [("post_attention_norm", 32), ("post_ffw_norm", 32), ("attn_q_norm", 16), ("attn_k_norm", 16)];
+    let norms = [
+        ("post_attention_norm", 32),
+        ("post_ffw_norm", 32),
+        ("attn_q_norm", 16),
+        ("attn_k_norm", 16),
+    ];
     transformer(&mut model, n_vocab, &norms);
     model
 }
@@ -249,7 +263,9 @@ pub fn qwen3moe(seed: u64) -> Gguf {
     model.u32("qwen3moe.expert_feed_forward_length", 16);
     let n_vocab = bpe_vocabulary(&mut model);
     transformer(&mut model, n_vocab, &[("attn_q_norm", 16), ("attn_k_norm", 16)]);
-    model.tensors.retain(|tensor| !["ffn_gate", "ffn_up", "ffn_down"].iter().any(|name| tensor.name.contains(name)));
+    model.tensors.retain(|tensor| {
+        !["ffn_gate", "ffn_up", "ffn_down"].iter().any(|name| tensor.name.contains(name))
+    });
     for layer in 0..2 {
         model.matrix(&format!("blk.{layer}.ffn_gate_inp.weight"), &[WIDTH, 4]);
         model.matrix(&format!("blk.{layer}.ffn_gate_exps.weight"), &[WIDTH, 16, 4]);
@@ -265,15 +281,20 @@ pub fn gpt2(seed: u64) -> Gguf {
     sizes(&mut model, "gpt2");
     model.f32("gpt2.attention.layer_norm_epsilon", 1e-5);
     let n_vocab = bpe_vocabulary(&mut model);
-    model.matrix("token_embd.weight", &[WIDTH, n_vocab]).matrix("position_embd.weight", &[WIDTH, 256]);
+    model
+        .matrix("token_embd.weight", &[WIDTH, n_vocab])
+        .matrix("position_embd.weight", &[WIDTH, 256]);
     norm_with_bias(&mut model, "output_norm");
     for layer in 0..2 {
         let name = |base: &str| format!("blk.{layer}.{base}");
         norm_with_bias(&mut model, &name("attn_norm"));
         norm_with_bias(&mut model, &name("ffn_norm"));
-        for (base, rows, columns) in
-            [("attn_qkv", 32, 64), ("attn_output", 32, 32), ("ffn_up", 32, 64), ("ffn_down", 64, 32)]
-        {
+        for (base, rows, columns) in [
+            ("attn_qkv", 32, 64),
+            ("attn_output", 32, 32),
+            ("ffn_up", 32, 64),
+            ("ffn_down", 64, 32),
+        ] {
             model.matrix(&name(&format!("{base}.weight")), &[rows, columns]);
             model.ones(&name(&format!("{base}.bias")), columns);
         }
@@ -285,7 +306,9 @@ pub fn gpt2(seed: u64) -> Gguf {
 pub fn mamba(seed: u64) -> Gguf {
     let mut model = Gguf::new(seed);
     sizes(&mut model, "mamba");
-    for (key, value) in [("conv_kernel", 4), ("inner_size", 64), ("state_size", 8), ("time_step_rank", 2)] {
+    for (key, value) in
+        [("conv_kernel", 4), ("inner_size", 64), ("state_size", 8), ("time_step_rank", 2)]
+    {
         model.u32(&format!("mamba.ssm.{key}"), value);
     }
     model.u32("mamba.attention.head_count", 0).remove("mamba.attention.head_count_kv");
@@ -304,10 +327,17 @@ pub fn mamba(seed: u64) -> Gguf {
 
 /// The keys that every family has.
 fn sizes(model: &mut Gguf, family: &str) {
-    model.text("general.architecture", family).text("general.name", "tiny").u32("general.file_type", 0);
+    model
+        .text("general.architecture", family)
+        .text("general.name", "tiny")
+        .u32("general.file_type", 0);
     let numbers = [
-        ("context_length", 256), ("embedding_length", 32), ("block_count", 2), ("feed_forward_length", 64),
-        ("attention.head_count", 2), ("attention.head_count_kv", 1),
+        ("context_length", 256),
+        ("embedding_length", 32),
+        ("block_count", 2),
+        ("feed_forward_length", 64),
+        ("attention.head_count", 2),
+        ("attention.head_count_kv", 1),
     ];
     for (key, value) in numbers {
         model.u32(&format!("{family}.{key}"), value);
@@ -348,7 +378,9 @@ fn bpe_vocabulary(model: &mut Gguf) -> u64 {
     model.text("tokenizer.ggml.model", "gpt2").text("tokenizer.ggml.pre", "gpt-2");
     model.texts("tokenizer.ggml.tokens", &tokens).texts("tokenizer.ggml.merges", &merges);
     model.set("tokenizer.ggml.token_type", Value::I32s(types));
-    model.u32("tokenizer.ggml.bos_token_id", n_vocab - 3).u32("tokenizer.ggml.eos_token_id", n_vocab - 1);
+    model
+        .u32("tokenizer.ggml.bos_token_id", n_vocab - 3)
+        .u32("tokenizer.ggml.eos_token_id", n_vocab - 1);
     model.set("tokenizer.ggml.add_bos_token", Value::Bool(false));
     model.text("tokenizer.chat_template", CHAT_TEMPLATE);
     n_vocab.into()
@@ -359,7 +391,8 @@ fn byte_char(byte: u8) -> char {
     let printable = |byte: u8| matches!(byte, 33..=126 | 161..=172 | 174..=255);
     match printable(byte) {
         true => char::from(byte),
-        false => char::from_u32(256 + (0..byte).filter(|&other| !printable(other)).count() as u32).unwrap_or('?'),
+        false => char::from_u32(256 + (0..byte).filter(|&other| !printable(other)).count() as u32)
+            .unwrap_or('?'),
     }
 }
 
@@ -369,11 +402,16 @@ fn spm_vocabulary(model: &mut Gguf) -> u64 {
     tokens.extend((0..=255).map(|byte| format!("<0x{byte:02X}>")));
     let mut types = vec![2, 3, 3];
     types.resize(tokens.len(), 6);
-    tokens.extend(["▁", "h", "e", "l", "o", "he", "ll", "hell", "hello", "▁hello", "▁t", "t"].map(str::to_owned));
+    tokens.extend(
+        ["▁", "h", "e", "l", "o", "he", "ll", "hell", "hello", "▁hello", "▁t", "t"]
+            .map(str::to_owned),
+    );
     types.resize(tokens.len(), 1);
     let scores = (0..tokens.len()).map(|id| -(id as f32)).collect();
     model.text("tokenizer.ggml.model", "llama").texts("tokenizer.ggml.tokens", &tokens);
-    model.set("tokenizer.ggml.scores", Value::F32s(scores)).set("tokenizer.ggml.token_type", Value::I32s(types));
+    model
+        .set("tokenizer.ggml.scores", Value::F32s(scores))
+        .set("tokenizer.ggml.token_type", Value::I32s(types));
     model.u32("tokenizer.ggml.bos_token_id", 1).u32("tokenizer.ggml.eos_token_id", 2);
     model.text("tokenizer.chat_template", CHAT_TEMPLATE);
     tokens.len() as u64

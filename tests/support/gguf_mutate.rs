@@ -1,5 +1,5 @@
 //! Seeded damage to GGUF files: of their structure, of their values, of their bytes.
-#![allow(dead_code, reason = "each test uses a part")]
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test uses a part")]
 
 use super::gguf::{self, splitmix, Gguf, Tensor, Value};
 
@@ -25,7 +25,8 @@ pub fn mutate(mut model: Gguf, seed: u64) -> Mutant {
         true => 0,
         false => 1 + dice.below(4) * usize::from(dice.one_in(3)),
     };
-    let mut done: Vec<String> = (0..rounds).map(|_| damage_structure(&mut model, &mut dice)).collect();
+    let mut done: Vec<String> =
+        (0..rounds).map(|_| damage_structure(&mut model, &mut dice)).collect();
     let mut bytes = model.to_bytes();
     if bytes_only || dice.one_in(20) {
         done.push(damage_bytes(&mut bytes, &mut dice));
@@ -36,58 +37,218 @@ pub fn mutate(mut model: Gguf, seed: u64) -> Mutant {
 type Make = fn(u64) -> Gguf;
 
 const MODELS: [(&str, Make); 6] = [
-    ("llama", gguf::llama), ("llama_spm", gguf::llama_spm), ("gemma3", gguf::gemma3), ("qwen3moe", gguf::qwen3moe),
-    ("gpt2", gguf::gpt2), ("mamba", gguf::mamba),
+    ("llama", gguf::llama),
+    ("llama_spm", gguf::llama_spm),
+    ("gemma3", gguf::gemma3),
+    ("qwen3moe", gguf::qwen3moe),
+    ("gpt2", gguf::gpt2),
+    ("mamba", gguf::mamba),
 ];
 
 const FAMILIES: &[&str] = &[
-    "llama", "qwen2", "qwen3", "qwen3moe", "gemma", "gemma2", "gemma3", "phi2", "phi3", "gpt2", "gptneox", "falcon",
-    "mpt", "bloom", "starcoder", "starcoder2", "stablelm", "mamba", "mamba2", "rwkv6", "rwkv7", "bert", "nomic-bert",
-    "modern-bert", "jamba", "olmo", "olmo2", "granite", "granitehybrid", "deepseek2", "lfm2", "smollm3", "mistral3",
-    "command-r", "cohere2", "internlm2", "baichuan", "exaone", "chatglm", "glm4", "llama4", "gpt-oss", "qwen2vl",
-    "t5", "clip", "unknown",
+    "llama",
+    "qwen2",
+    "qwen3",
+    "qwen3moe",
+    "gemma",
+    "gemma2",
+    "gemma3",
+    "phi2",
+    "phi3",
+    "gpt2",
+    "gptneox",
+    "falcon",
+    "mpt",
+    "bloom",
+    "starcoder",
+    "starcoder2",
+    "stablelm",
+    "mamba",
+    "mamba2",
+    "rwkv6",
+    "rwkv7",
+    "bert",
+    "nomic-bert",
+    "modern-bert",
+    "jamba",
+    "olmo",
+    "olmo2",
+    "granite",
+    "granitehybrid",
+    "deepseek2",
+    "lfm2",
+    "smollm3",
+    "mistral3",
+    "command-r",
+    "cohere2",
+    "internlm2",
+    "baichuan",
+    "exaone",
+    "chatglm",
+    "glm4",
+    "llama4",
+    "gpt-oss",
+    "qwen2vl",
+    "t5",
+    "clip",
+    "unknown",
 ];
 
 const SUFFIXES: &[&str] = &[
-    "context_length", "embedding_length", "embedding_length_out", "block_count", "feed_forward_length",
-    "expert_feed_forward_length", "expert_shared_feed_forward_length", "expert_count", "expert_used_count",
-    "expert_shared_count", "expert_group_count", "expert_group_used_count", "expert_gating_func",
-    "nextn_predict_layers", "n_deepstack_layers", "pooling_type", "leading_dense_block_count", "vocab_size",
-    "interleave_moe_layer_step", "full_attention_interval", "attention.head_count", "attention.head_count_kv",
-    "attention.key_length", "attention.value_length", "attention.key_length_swa", "attention.value_length_swa",
-    "attention.sliding_window", "attention.sliding_window_pattern", "attention.layer_norm_rms_epsilon",
-    "attention.layer_norm_epsilon", "attention.max_alibi_bias", "attention.clamp_kqv", "attention.causal",
-    "attention.q_lora_rank", "attention.kv_lora_rank", "attention.scale", "attention.temperature_scale",
-    "rope.dimension_count", "rope.dimension_count_swa", "rope.dimension_sections", "rope.freq_base",
-    "rope.scaling.type", "rope.scaling.factor", "rope.scaling.original_context_length", "rope.scaling.attn_factor",
-    "rope.scaling.yarn_log_multiplier", "attn_logit_softcapping", "final_logit_softcapping", "logit_scale",
-    "residual_scale", "embedding_scale", "ssm.conv_kernel", "ssm.inner_size", "ssm.state_size",
-    "ssm.time_step_rank", "ssm.group_count", "ssm.dt_b_c_rms", "wkv.head_size", "token_shift_count",
-    "shortconv.l_cache", "classifier.output_labels", "use_parallel_residual",
+    "context_length",
+    "embedding_length",
+    "embedding_length_out",
+    "block_count",
+    "feed_forward_length",
+    "expert_feed_forward_length",
+    "expert_shared_feed_forward_length",
+    "expert_count",
+    "expert_used_count",
+    "expert_shared_count",
+    "expert_group_count",
+    "expert_group_used_count",
+    "expert_gating_func",
+    "nextn_predict_layers",
+    "n_deepstack_layers",
+    "pooling_type",
+    "leading_dense_block_count",
+    "vocab_size",
+    "interleave_moe_layer_step",
+    "full_attention_interval",
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.key_length",
+    "attention.value_length",
+    "attention.key_length_swa",
+    "attention.value_length_swa",
+    "attention.sliding_window",
+    "attention.sliding_window_pattern",
+    "attention.layer_norm_rms_epsilon",
+    "attention.layer_norm_epsilon",
+    "attention.max_alibi_bias",
+    "attention.clamp_kqv",
+    "attention.causal",
+    "attention.q_lora_rank",
+    "attention.kv_lora_rank",
+    "attention.scale",
+    "attention.temperature_scale",
+    "rope.dimension_count",
+    "rope.dimension_count_swa",
+    "rope.dimension_sections",
+    "rope.freq_base",
+    "rope.scaling.type",
+    "rope.scaling.factor",
+    "rope.scaling.original_context_length",
+    "rope.scaling.attn_factor",
+    "rope.scaling.yarn_log_multiplier",
+    "attn_logit_softcapping",
+    "final_logit_softcapping",
+    "logit_scale",
+    "residual_scale",
+    "embedding_scale",
+    "ssm.conv_kernel",
+    "ssm.inner_size",
+    "ssm.state_size",
+    "ssm.time_step_rank",
+    "ssm.group_count",
+    "ssm.dt_b_c_rms",
+    "wkv.head_size",
+    "token_shift_count",
+    "shortconv.l_cache",
+    "classifier.output_labels",
+    "use_parallel_residual",
 ];
 
 const GENERAL: &[&str] = &[
-    "general.architecture", "general.type", "general.alignment", "general.file_type", "general.name", "split.count",
-    "split.no", "split.tensors.count", "general.sampling.temp", "general.sampling.top_k",
-    "general.tensor_extra.name", "tokenizer.ggml.model", "tokenizer.ggml.pre", "tokenizer.ggml.tokens",
-    "tokenizer.ggml.token_type", "tokenizer.ggml.token_type_count", "tokenizer.ggml.scores",
-    "tokenizer.ggml.merges", "tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id",
-    "tokenizer.ggml.eot_token_id", "tokenizer.ggml.unknown_token_id", "tokenizer.ggml.padding_token_id",
-    "tokenizer.ggml.seperator_token_id", "tokenizer.ggml.mask_token_id", "tokenizer.ggml.add_bos_token",
-    "tokenizer.ggml.add_eos_token", "tokenizer.ggml.add_sep_token", "tokenizer.ggml.add_space_prefix",
-    "tokenizer.ggml.remove_extra_whitespaces", "tokenizer.ggml.precompiled_charsmap",
-    "tokenizer.ggml.suppress_tokens", "tokenizer.ggml.normalizer.lowercase", "tokenizer.chat_template",
+    "general.architecture",
+    "general.type",
+    "general.alignment",
+    "general.file_type",
+    "general.name",
+    "split.count",
+    "split.no",
+    "split.tensors.count",
+    "general.sampling.temp",
+    "general.sampling.top_k",
+    "general.tensor_extra.name",
+    "tokenizer.ggml.model",
+    "tokenizer.ggml.pre",
+    "tokenizer.ggml.tokens",
+    "tokenizer.ggml.token_type",
+    "tokenizer.ggml.token_type_count",
+    "tokenizer.ggml.scores",
+    "tokenizer.ggml.merges",
+    "tokenizer.ggml.bos_token_id",
+    "tokenizer.ggml.eos_token_id",
+    "tokenizer.ggml.eot_token_id",
+    "tokenizer.ggml.unknown_token_id",
+    "tokenizer.ggml.padding_token_id",
+    "tokenizer.ggml.seperator_token_id",
+    "tokenizer.ggml.mask_token_id",
+    "tokenizer.ggml.add_bos_token",
+    "tokenizer.ggml.add_eos_token",
+    "tokenizer.ggml.add_sep_token",
+    "tokenizer.ggml.add_space_prefix",
+    "tokenizer.ggml.remove_extra_whitespaces",
+    "tokenizer.ggml.precompiled_charsmap",
+    "tokenizer.ggml.suppress_tokens",
+    "tokenizer.ggml.normalizer.lowercase",
+    "tokenizer.chat_template",
 ];
 
 const TEXTS: &[&str] = &[
-    "", "llama", "gpt2", "bert", "t5", "rwkv", "none", "no_vocab", "gemma4", "plamo2", "default", "llama-bpe", "gpt-2",
-    "tekken", "qwen2", "glm4", "linear", "yarn", "longrope", "none", "su", "clip", "adapter", "phi-3", "a\0b",
+    "",
+    "llama",
+    "gpt2",
+    "bert",
+    "t5",
+    "rwkv",
+    "none",
+    "no_vocab",
+    "gemma4",
+    "plamo2",
+    "default",
+    "llama-bpe",
+    "gpt-2",
+    "tekken",
+    "qwen2",
+    "glm4",
+    "linear",
+    "yarn",
+    "longrope",
+    "none",
+    "su",
+    "clip",
+    "adapter",
+    "phi-3",
+    "a\0b",
 ];
 
 const TENSOR_BASES: &[&str] = &[
-    "attn_norm", "attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output", "attn_q_norm", "attn_k_norm", "ffn_norm",
-    "ffn_gate", "ffn_up", "ffn_down", "ffn_gate_inp", "ffn_gate_exps", "ffn_up_exps", "ffn_down_exps", "ssm_in",
-    "ssm_a", "ssm_conv1d", "ssm_x", "post_attention_norm", "post_ffw_norm", "attn_norm_2", "rope_freqs",
+    "attn_norm",
+    "attn_q",
+    "attn_k",
+    "attn_v",
+    "attn_qkv",
+    "attn_output",
+    "attn_q_norm",
+    "attn_k_norm",
+    "ffn_norm",
+    "ffn_gate",
+    "ffn_up",
+    "ffn_down",
+    "ffn_gate_inp",
+    "ffn_gate_exps",
+    "ffn_up_exps",
+    "ffn_down_exps",
+    "ssm_in",
+    "ssm_a",
+    "ssm_conv1d",
+    "ssm_x",
+    "post_attention_norm",
+    "post_ffw_norm",
+    "attn_norm_2",
+    "rope_freqs",
 ];
 
 /// Random choices of one seed.
@@ -113,7 +274,28 @@ impl Dice {
     /// Numbers at which code breaks, and numbers near one that it expects.
     fn number(&mut self, near: u64) -> u64 {
         const EDGES: [u64; 22] = [
-            0, 1, 2, 3, 4, 5, 7, 8, 16, 31, 33, 64, 100, 255, 512, 513, 1024, 65536, 1 << 31, u32::MAX as u64, 1 << 62, u64::MAX,
+            0,
+            1,
+            2,
+            3,
+            4,
+            5,
+            7,
+            8,
+            16,
+            31,
+            33,
+            64,
+            100,
+            255,
+            512,
+            513,
+            1024,
+            65536,
+            1 << 31,
+            u32::MAX as u64,
+            1 << 62,
+            u64::MAX,
         ];
         match self.below(6) {
             0 => near.wrapping_add(1),
@@ -127,7 +309,18 @@ impl Dice {
 
     fn float(&mut self) -> f32 {
         const EDGES: [f32; 12] = [
-            0.0, -0.0, 1.0, -1.0, 1e-38, 1e38, -1e38, 1e-5, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 10000.0,
+            0.0,
+            -0.0,
+            1.0,
+            -1.0,
+            1e-38,
+            1e38,
+            -1e38,
+            1e-5,
+            f32::NAN,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            10000.0,
         ];
         EDGES[self.below(EDGES.len())]
     }
@@ -227,15 +420,20 @@ fn change_family(model: &mut Gguf, dice: &mut Dice) -> String {
 
 /// One element of one of the vocabulary's arrays, or its length.
 fn damage_array(model: &mut Gguf, dice: &mut Dice) -> String {
-    let arrays: Vec<usize> = (0..model.keys.len()).filter(|&at| is_array(&model.keys[at].1)).collect();
+    let arrays: Vec<usize> =
+        (0..model.keys.len()).filter(|&at| is_array(&model.keys[at].1)).collect();
     if arrays.is_empty() {
         return "no array".to_owned();
     }
     let (key, value) = &mut model.keys[arrays[dice.below(arrays.len())]];
     match value {
         Value::Texts(texts) if !texts.is_empty() => damage_texts(key, texts, dice),
-        Value::I32s(numbers) if !numbers.is_empty() => damage_numbers(key, numbers, dice, |dice| dice.number(3) as i32),
-        Value::F32s(numbers) if !numbers.is_empty() => damage_numbers(key, numbers, dice, Dice::float),
+        Value::I32s(numbers) if !numbers.is_empty() => {
+            damage_numbers(key, numbers, dice, |dice| dice.number(3) as i32)
+        }
+        Value::F32s(numbers) if !numbers.is_empty() => {
+            damage_numbers(key, numbers, dice, Dice::float)
+        }
         _ => format!("{key} untouched"),
     }
 }
@@ -244,7 +442,12 @@ fn is_array(value: &Value) -> bool {
     matches!(value, Value::Texts(_) | Value::I32s(_) | Value::F32s(_))
 }
 
-fn damage_numbers<T: Copy>(key: &str, numbers: &mut Vec<T>, dice: &mut Dice, make: fn(&mut Dice) -> T) -> String {
+fn damage_numbers<T: Copy>(
+    key: &str,
+    numbers: &mut Vec<T>,
+    dice: &mut Dice,
+    make: fn(&mut Dice) -> T,
+) -> String {
     let at = dice.below(numbers.len());
     match dice.below(4) {
         0 => numbers.truncate(at),
@@ -264,7 +467,10 @@ fn damage_texts(key: &str, texts: &mut Vec<Vec<u8>>, dice: &mut Dice) -> String 
         3 => texts[at] = vec![0xff, 0xfe, b' ', 0xc3],
         4 => texts[at].insert(0, 0),
         5 => texts[at] = vec![b'x'; 1 << dice.below(18)],
-        6 => texts[at] = dice.pick(&["<mask>", "\n", " ", "a b c", "<0x0A>", "<0xZZ>", "<", "</s>"]).into(),
+        6 => {
+            texts[at] =
+                dice.pick(&["<mask>", "\n", " ", "a b c", "<0x0A>", "<0xZZ>", "<", "</s>"]).into()
+        }
         7 => texts.push(format!("new {}", texts.len()).into()),
         _ => drop(texts.remove(at)),
     }

@@ -63,7 +63,9 @@ pub(super) fn load(
     let vocab = info::vocab(&model)?;
     let size = size(&summary, options)?;
     let context = Context::new(model, &size, interrupt.clone())?;
-    let (n_ctx, n_batch) = context.sizes();
+    let (rounded_up, n_batch) = context.sizes();
+    // llama.cpp rounds up, beyond what a model may have positions for.
+    let n_ctx = rounded_up.min(size.n_ctx);
     let limits = Limits { n_ctx, n_parallel: size.n_parallel, n_batch };
     let info = info::describe(path, &summary, context.model(), size.n_threads)?;
     if !progress(1.0) {

@@ -28,6 +28,12 @@ pub(super) fn line(level: sys::ggml_log_level, text: &str) {
         });
     }
     let level = match level {
+        // A cancelled job is no error.
+        _ if text.ends_with("failed to decode, ret = 2")
+            || text.contains("removing memory module") =>
+        {
+            Level::Debug
+        }
         sys::GGML_LOG_LEVEL_ERROR => Level::Error,
         sys::GGML_LOG_LEVEL_WARN => Level::Warn,
         // What llama.cpp calls information is several hundred lines for each load.

@@ -134,7 +134,7 @@ const FAMILIES: &[(Heads, &[&str])] = &[
     ),
     (Heads::Equal, &["chatglm", "glm4", "glm4moe", "minimax-m2", "refact"]),
     (Heads::Free, &["bailingmoe", "gemma", "gemma2", "gemma3", "gpt-oss", "minicpm"]),
-    (Heads::Latent, &["deepseek2", "minicpm3", "plm"]),
+    (Heads::Latent, &["deepseek2", "minicpm3"]),
     (
         Heads::Mixed,
         &[

@@ -1,9 +1,9 @@
-//! Attention heads and rotary positions: what llama.cpp asserts about them.
+//! Attention heads: what llama.cpp asserts about their number and length.
 
-use super::architecture::{Architecture, Heads};
+use super::architecture::Heads;
 use super::hparams::Keys;
-use super::metadata::Type;
 use super::reader::invalid;
+use super::{mixture, rope};
 use crate::error::Result;
 
 /// The attention of all layers.
@@ -26,7 +26,8 @@ impl Attention {
 }
 
 pub(super) fn check(keys: Keys<'_>, n_embd: u32, n_layer: u32) -> Result<Attention> {
-    check_scaling(keys)?;
+    rope::check_scaling(keys)?;
+    mixture::check_sliding(keys, n_layer)?;
     let rule = keys.architecture.heads;
     let heads = keys.per_layer("attention.head_count", n_layer)?;
     if rule == Heads::None {
@@ -39,14 +40,14 @@ pub(super) fn check(keys: Keys<'_>, n_embd: u32, n_layer: u32) -> Result<Attenti
     let heads_kv =
         keys.per_layer("attention.head_count_kv", n_layer)?.unwrap_or_else(|| heads.clone());
     check_counts(keys, &heads, &heads_kv)?;
-    check_mixture(keys, &heads_kv)?;
+    mixture::check(keys, &heads_kv)?;
     let first = heads[0];
     let [key_length, value_length] =
         ["key", "value"].map(|which| length(keys, which, n_embd, first));
     let attention =
         Attention { heads, heads_kv, key_length: key_length?, value_length: value_length? };
     check_lengths(keys, n_embd, &attention)?;
-    check_rotation(keys, &attention)?;
+    rope::check(keys, &attention)?;
     Ok(attention)
 }
 
@@ -72,69 +73,6 @@ fn check_counts(keys: Keys<'_>, heads: &[u32], heads_kv: &[u32]) -> Result<()> {
     }
 }
 
-/// A family of two kinds of layers needs one of each: llama.cpp prepares the inputs of both.
-fn check_mixture(keys: Keys<'_>, heads_kv: &[u32]) -> Result<()> {
-    let (suffix, recurrent): (_, Vec<bool>) = match keys.architecture.name {
-        "granitehybrid" | "jamba" | "lfm2" | "lfm2moe" => {
-            ("attention.head_count_kv", heads_kv.iter().map(|&kv| kv == 0).collect())
-        }
-        "nemotron_h" | "nemotron_h_moe" => {
-            ("attention.head_count_kv", bare_layers(keys, heads_kv)?)
-        }
-        "gemma-embedding" => {
-            ("attention.sliding_window_pattern", sliding(keys, heads_kv.len() as u32, 6, 1)?)
-        }
-        "modern-bert" => {
-            ("attention.sliding_window_pattern", sliding(keys, heads_kv.len() as u32, 3, 0)?)
-        }
-        "qwen35" | "qwen35moe" | "qwen3next" => {
-            ("full_attention_interval", interleaved(keys, heads_kv.len() as u32)?)
-        }
-        _ => return Ok(()),
-    };
-    match recurrent.contains(&true) && recurrent.contains(&false) {
-        true => Ok(()),
-        false => Err(invalid(format!(
-            "key '{}' leaves no layer of one of the family's two kinds",
-            keys.name(suffix)
-        ))),
-    }
-}
-
-/// Whether each layer without a feed-forward is recurrent; those with one are of neither kind.
-fn bare_layers(keys: Keys<'_>, heads_kv: &[u32]) -> Result<Vec<bool>> {
-    let widths = keys.per_layer("feed_forward_length", heads_kv.len() as u32)?;
-    let widths = widths.unwrap_or_else(|| vec![0; heads_kv.len()]);
-    Ok(heads_kv
-        .iter()
-        .zip(widths)
-        .filter(|layer| layer.1 == 0)
-        .map(|layer| *layer.0 == 0)
-        .collect())
-}
-
-/// Whether each layer is recurrent, by its own list or by a rhythm.
-fn interleaved(keys: Keys<'_>, layers: u32) -> Result<Vec<bool>> {
-    let listed = keys.metadata.get(&keys.name("attention.recurrent_layers"));
-    if let Some(listed) = listed {
-        return Ok(listed.flags());
-    }
-    let interval = keys.u32("full_attention_interval")?.unwrap_or(4);
-    let layers = layers - keys.u32("nextn_predict_layers")?.unwrap_or(0);
-    Ok((1..=layers).map(|layer| interval == 0 || layer % interval != 0).collect())
-}
-
-/// Whether each layer slides; of every `interval` layers the last (`late` 1) or the first (0) does not.
-fn sliding(keys: Keys<'_>, layers: u32, interval: u32, late: u32) -> Result<Vec<bool>> {
-    let suffix = "attention.sliding_window_pattern";
-    let interval = match keys.metadata.get(&keys.name(suffix)) {
-        None => interval,
-        Some(value) if value.is_array() => return Ok(value.flags()),
-        Some(_) => keys.u32(suffix)?.unwrap_or(interval),
-    };
-    Ok((late..layers + late).map(|layer| interval == 0 || layer % interval != 0).collect())
-}
-
 fn length(keys: Keys<'_>, which: &str, n_embd: u32, heads: u32) -> Result<u32> {
     let suffix = format!("attention.{which}_length");
     match keys.u32(&suffix)? {
@@ -150,11 +88,16 @@ fn length(keys: Keys<'_>, which: &str, n_embd: u32, heads: u32) -> Result<u32> {
 
 fn check_lengths(keys: Keys<'_>, n_embd: u32, attention: &Attention) -> Result<()> {
     let Attention { key_length, value_length, .. } = *attention;
+    let equal = key_length == value_length;
     let query = u64::from(attention.heads[0]) * u64::from(key_length);
-    let sound = match keys.architecture.heads {
-        Heads::Square | Heads::Partial => key_length == value_length && query == u64::from(n_embd),
-        Heads::Whole | Heads::Equal => key_length == value_length,
-        Heads::Free | Heads::Latent | Heads::Mixed | Heads::None => true,
+    // The projections of these families are square.
+    let square = query == u64::from(n_embd);
+    let sound = match (keys.architecture.heads, keys.architecture.name) {
+        (Heads::Square | Heads::Partial, _) | (_, "jamba" | "lfm2" | "lfm2moe") => equal && square,
+        (_, "dots1") => equal && attention.heads == attention.heads_kv,
+        (Heads::Whole | Heads::Equal, _) => equal,
+        (Heads::Latent, _) => return check_latent(keys, attention),
+        (Heads::Free | Heads::Mixed | Heads::None, _) => true,
     };
     if !sound {
         return Err(invalid(format!(
@@ -178,59 +121,25 @@ fn check_lengths(keys: Keys<'_>, n_embd: u32, attention: &Attention) -> Result<(
     Ok(())
 }
 
-fn check_rotation(keys: Keys<'_>, attention: &Attention) -> Result<()> {
-    let all = attention.key_length;
-    let rotated = keys.u32("rope.dimension_count")?.unwrap_or(all);
-    let whole = matches!(keys.architecture.heads, Heads::Square | Heads::Whole);
-    if rotated > all || rotated % 2 != 0 || (whole && rotated != all) {
-        return Err(invalid(format!(
-            "key '{}' is {rotated} for heads of {all}",
-            keys.name("rope.dimension_count")
-        )));
-    }
-    let all_swa = keys.u32("attention.key_length_swa")?.unwrap_or(all);
-    let rotated_swa = keys.u32("rope.dimension_count_swa")?.unwrap_or(rotated);
-    if rotated_swa > all_swa || rotated_swa % 2 != 0 || (whole && rotated_swa != all_swa) {
-        let key = keys.name("rope.dimension_count_swa");
-        return Err(invalid(format!("key '{key}' is {rotated_swa} for heads of {all_swa}")));
-    }
-    check_sections(keys, all)
-}
-
-/// Four sections that sum to 0 are a division by zero on a worker thread.
-fn check_sections(keys: Keys<'_>, length: u32) -> Result<()> {
-    if !keys.architecture.needs_rope_sections() {
-        return Ok(());
-    }
-    let key = keys.name("rope.dimension_sections");
-    let sections = keys.metadata.numbers(&key, &[Type::I32, Type::U32])?;
-    let sound = sections
-        .is_some_and(|sections| sections.len() == 4 && sections.integers().next() > Some(0));
-    match sound {
+/// DeepSeek's compressed keys and values: what is cached is their common source, once for all heads.
+fn check_latent(keys: Keys<'_>, attention: &Attention) -> Result<()> {
+    let Attention { key_length, value_length, .. } = *attention;
+    let compressed = keys.u32("attention.key_length_mla")?.unwrap_or(0) > 0;
+    let rank = keys.u32("attention.kv_lora_rank")?.unwrap_or(0);
+    let rotated = keys.u32("rope.dimension_count")?.unwrap_or(key_length);
+    let sound = match compressed {
+        true => {
+            attention.heads_kv.iter().all(|&kv| kv == 1)
+                && key_length == rank + rotated
+                && value_length == rank
+        }
+        false => attention.heads_kv == attention.heads,
+    };
+    match sound && rotated < key_length {
         true => Ok(()),
-        false => {
-            Err(invalid(format!("key '{key}' is missing, or not four parts of a head's {length}")))
-        }
+        false => Err(invalid(format!(
+            "keys '{}' do not fit a latent attention of rank {rank}",
+            keys.name("attention.*")
+        ))),
     }
-}
-
-fn check_scaling(keys: Keys<'_>) -> Result<()> {
-    let key = keys.name("rope.scaling.type");
-    match keys.metadata.text(&key)?.as_deref() {
-        None | Some("none" | "linear" | "yarn" | "longrope") => {}
-        Some(other) => {
-            return Err(invalid(format!("key '{key}' is '{other}', which llama.cpp does not know")))
-        }
-    }
-    let key = keys.name("attention.sliding_window");
-    match keys.u32("attention.sliding_window")? {
-        Some(0) if always_slides(keys.architecture) => Err(invalid(format!("key '{key}' is 0"))),
-        _ => Ok(()),
-    }
-}
-
-/// Families whose sliding window cannot be switched off by 0.
-fn always_slides(architecture: Architecture) -> bool {
-    ["cohere2", "gemma-embedding", "gemma2", "gemma3n", "gemma4", "gpt-oss"]
-        .contains(&architecture.name)
 }

@@ -24,7 +24,7 @@ pub(super) fn check(keys: Keys<'_>, n_embd: u32) -> Result<State> {
         }
         "rwkv6" | "rwkv7" => check_rwkv(keys, n_embd, 2)?,
         "rwkv6qwen2" | "arwkv7" => check_rwkv(keys, n_embd, 1)?,
-        _ => check_ssm(keys)?,
+        _ => check_ssm(keys, n_embd)?,
     };
     if numbers > MAX_STATE {
         return Err(invalid(format!(
@@ -64,7 +64,7 @@ fn check_rwkv(keys: Keys<'_>, n_embd: u32, shifts: u32) -> Result<u64> {
     Ok(u64::from(n_embd) * u64::from(head + shifts))
 }
 
-fn check_ssm(keys: Keys<'_>) -> Result<u64> {
+fn check_ssm(keys: Keys<'_>, n_embd: u32) -> Result<u64> {
     let conv = at_least(keys, "ssm.conv_kernel", 2)?;
     let inner = at_least(keys, "ssm.inner_size", 1)?;
     let state = at_least(keys, "ssm.state_size", 1)?;
@@ -80,6 +80,16 @@ fn check_ssm(keys: Keys<'_>) -> Result<u64> {
             "key '{}' is {inner}, for {rank} heads in {groups} groups",
             keys.name("ssm.inner_size")
         )));
+    }
+    // What llama.cpp takes for granted, and asserts at best.
+    let wanted = match keys.architecture.name {
+        "mamba" | "jamba" => Some(u64::from(n_embd) * 2),
+        name if name.starts_with("qwen3") => Some(u64::from(state) * u64::from(rank)),
+        _ => None,
+    };
+    if let Some(wanted) = wanted.filter(|&wanted| wanted != u64::from(inner)) {
+        let key = keys.name("ssm.inner_size");
+        return Err(invalid(format!("key '{key}' is {inner}; it has to be {wanted}")));
     }
     let [conv, inner, state, groups] = [conv, inner, state, groups].map(u64::from);
     Ok(conv * (inner + 2 * groups * state) + state * inner)

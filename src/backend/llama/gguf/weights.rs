@@ -51,7 +51,7 @@ fn check_attention(hparams: &Hparams, weights: &Weights<'_>) -> Result<()> {
     }
     for layer in 0..hparams.n_layer {
         let has = |name: &str| weights.contains_key(format!("blk.{layer}.{name}.weight").as_str());
-        if !has("attn_qkv") && !(has("attn_q") && has("attn_k") && has("attn_v")) {
+        if !(has("attn_qkv") || has("attn_q") && has("attn_k") && has("attn_v")) {
             return Err(invalid(format!(
                 "tensor 'blk.{layer}.attn_qkv.weight' (or attn_q, attn_k, attn_v) is missing"
             )));
@@ -79,6 +79,11 @@ fn check_recurrent(hparams: &Hparams, weights: &Weights<'_>) -> Result<()> {
                 "tensors 'blk.{layer}.time_mix_*' are not a complete set"
             )));
         }
+        let bias = format!("blk.{layer}.ssm_conv1d.bias");
+        let delta_net = hparams.architecture.name.starts_with("qwen3");
+        if has("ssm_conv1d") && !delta_net && !weights.contains_key(bias.as_str()) {
+            return Err(invalid(format!("tensor '{bias}' is missing")));
+        }
     }
     Ok(())
 }
@@ -99,5 +104,9 @@ fn check_embeddings(hparams: &Hparams, keys: Keys<'_>, weights: &Weights<'_>) ->
     else {
         return Ok(());
     };
-    shape(weights, "dense_2.weight", [hparams.n_embd.into(), out.into()])
+    let name = "dense_2.weight";
+    shape(weights, name, [hparams.n_embd.into(), out.into()]).map_err(|error| {
+        let key = keys.name("embedding_length_out");
+        invalid(format!("key '{key}' is {out}: {}", error.message()))
+    })
 }

@@ -1,0 +1,97 @@
+//! No damaged model file may end the host's process: mutants of tiny models, through the C
+//! interface, in child processes.
+//!
+//! `FLUID_MUTATIONS_FIRST` and `FLUID_MUTATIONS` choose the seeds.
+
+#[path = "support/children.rs"]
+mod children;
+#[path = "support/gguf.rs"]
+mod gguf;
+#[path = "support/gguf_mutate.rs"]
+mod gguf_mutate;
+
+use std::env;
+use std::ffi::{c_char, CStr, CString};
+use std::path::Path;
+use std::ptr::{null, null_mut};
+
+use fluid::ffi::*;
+
+/// Mutants of one child; a new process now and then keeps the damage of one apart from the next.
+const BATCH: u64 = 500;
+/// An allocation that a file alone can drive above this fails instead of taking the machine along.
+const MEMORY_LIMIT: u64 = 4 << 30;
+
+#[test]
+fn mutants_never_end_the_process() {
+    if let Some(seeds) = children::range() {
+        return run_child(seeds);
+    }
+    let number = |name: &str, default| {
+        env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    };
+    let first: u64 = number("FLUID_MUTATIONS_FIRST", 0);
+    let count: u64 = number("FLUID_MUTATIONS", 20_000);
+    let describe = |seed| gguf_mutate::mutant(seed).description;
+    let tally =
+        children::run_parent("mutants_never_end_the_process", first..first + count, BATCH, describe);
+    println!("seeds {first}..{}: {:?}", first + count, tally.outcomes);
+    let failures = &tally.failures;
+    assert!(failures.is_empty(), "{} seeds failed:\n{}", failures.len(), failures.join("\n"));
+    for outcome in ["FLUID_OK", "FLUID_ERROR_INVALID_MODEL"] {
+        assert!(tally.outcomes.contains_key(outcome), "no mutant came to {outcome}");
+    }
+}
+
+fn run_child(seeds: std::ops::Range<u64>) {
+    let limit = libc::rlimit { rlim_cur: MEMORY_LIMIT, rlim_max: MEMORY_LIMIT };
+    // SAFETY: `limit` is a valid struct, read during the call only.
+    unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) };
+    let path = env::temp_dir().join(format!("fluid-mutant-{}.gguf", std::process::id()));
+    let mut engine = null_mut();
+    // SAFETY: the output can be written to.
+    assert_eq!(unsafe { fluid_engine_new(null(), &mut engine) }, FLUID_OK);
+    children::run_child(seeds, |seed| {
+        std::fs::write(&path, gguf_mutate::mutant(seed).bytes).map_err(|error| error.to_string())?;
+        try_model(engine, &path)
+    });
+    fluid_engine_free(engine);
+    let _ = std::fs::remove_file(&path);
+}
+
+/// Loads the file and generates a few tokens, as a host would. Returns the status's name.
+fn try_model(engine: *mut fluid_engine, path: &Path) -> Result<String, String> {
+    let path = CString::new(path.to_string_lossy().as_bytes()).expect("a path without NUL");
+    let options = c"{\"n_ctx\": 64, \"n_parallel\": 1, \"n_threads\": 1, \"n_ubatch\": 32}";
+    let request = c"{\"prompt\": [1, 2, 3], \"max_tokens\": 4, \"temperature\": 0}";
+    let mut model = null_mut();
+    // SAFETY: strings and outputs live through the call.
+    let status = unsafe {
+        fluid_load_model(engine, path.as_ptr(), options.as_ptr(), None, null_mut(), &mut model)
+    };
+    if status != FLUID_OK {
+        return judge(status);
+    }
+    // SAFETY: strings live through the call; no output is wanted.
+    let status = unsafe { fluid_generate(model, request.as_ptr(), None, null_mut(), null_mut()) };
+    let outcome = judge(status);
+    fluid_model_free(model);
+    outcome
+}
+
+/// Errors are what damaged files deserve. An assertion inside llama.cpp, even one that was
+/// caught, is a check of ours that is missing; a status without a message is a bug.
+fn judge(status: fluid_status) -> Result<String, String> {
+    let text = |pointer: *const c_char| {
+        // SAFETY: both callers pass a static or borrowed string of the library.
+        unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
+    };
+    let (name, message) = (text(fluid_status_name(status)), text(fluid_last_error()));
+    if message.contains("GGML_ASSERT") || message.contains("panicked") {
+        return Err(format!("{name}: {message}"));
+    }
+    if status < 0 && message.is_empty() {
+        return Err(format!("{name} without a message"));
+    }
+    Ok(name)
+}
