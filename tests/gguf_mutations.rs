@@ -33,8 +33,12 @@ fn mutants_never_end_the_process() {
     let first: u64 = number("FLUID_MUTATIONS_FIRST", 0);
     let count: u64 = number("FLUID_MUTATIONS", 20_000);
     let describe = |seed| gguf_mutate::mutant(seed).description;
-    let tally =
-        children::run_parent("mutants_never_end_the_process", first..first + count, BATCH, describe);
+    let tally = children::run_parent(
+        "mutants_never_end_the_process",
+        first..first + count,
+        BATCH,
+        describe,
+    );
     println!("seeds {first}..{}: {:?}", first + count, tally.outcomes);
     let failures = &tally.failures;
     assert!(failures.is_empty(), "{} seeds failed:\n{}", failures.len(), failures.join("\n"));
@@ -52,7 +56,8 @@ fn run_child(seeds: std::ops::Range<u64>) {
     // SAFETY: the output can be written to.
     assert_eq!(unsafe { fluid_engine_new(null(), &mut engine) }, FLUID_OK);
     children::run_child(seeds, |seed| {
-        std::fs::write(&path, gguf_mutate::mutant(seed).bytes).map_err(|error| error.to_string())?;
+        std::fs::write(&path, gguf_mutate::mutant(seed).bytes)
+            .map_err(|error| error.to_string())?;
         try_model(engine, &path)
     });
     fluid_engine_free(engine);

@@ -40,14 +40,14 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// A sampler that has seen no token. `seed` is used where `params.seed` is `None`.
+    /// A sampler that has seen no token; equal seeds draw equally.
     pub fn new(params: Params, seed: u64) -> Self {
         let remembered = match params.has_penalties() {
             true => params.repeat_last_n,
             false => 0,
         };
         Self {
-            rng: Rng::new(params.seed.unwrap_or(seed)),
+            rng: Rng::new(seed),
             history: History::new(remembered),
             set: Candidates::default(),
             params,

@@ -24,8 +24,6 @@ pub struct Params {
     pub presence_penalty: f32,
     /// Subtracted from the logit of each recent token, times its occurrences. Usual range -2 to 2.
     pub frequency_penalty: f32,
-    /// Makes the draws repeatable; `None` leaves the seed to the caller of [`super::Sampler::new`].
-    pub seed: Option<u64>,
     /// Added to the logits of single tokens: -100 bans, 100 forces in practice. Tokens outside
     /// the vocabulary are ignored.
     pub logit_bias: Vec<(u32, f32)>,
@@ -42,7 +40,6 @@ impl Default for Params {
             repeat_last_n: 64,
             presence_penalty: 0.0,
             frequency_penalty: 0.0,
-            seed: None,
             logit_bias: Vec::new(),
         }
     }
