@@ -4,6 +4,7 @@
 //!     cargo bench --bench llama -- [ROUNDS] [FOLDER OF MODELS]
 
 #![allow(clippy::multiple_unsafe_ops_per_block, reason = "llama.cpp is called as C would")]
+#![allow(clippy::print_stdout, reason = "the figures are the output")]
 
 use std::ffi::{c_char, c_void, CStr, CString};
 use std::ptr::{null, null_mut};

@@ -3,6 +3,8 @@
 //!
 //! `FLUID_MUTATIONS_FIRST` and `FLUID_MUTATIONS` choose the seeds.
 
+#![allow(clippy::print_stdout, reason = "the seeds and figures are the output")]
+
 #[path = "support/children.rs"]
 mod children;
 #[path = "support/gguf.rs"]

@@ -89,7 +89,7 @@ pub(super) fn load(
     if let Some(message) = script.load_error {
         return Err(Error::new(ErrorKind::InvalidModel, message));
     }
-    if !progress(1.0) {
+    if !progress(1.0) && !script.deaf {
         return Ok(None);
     }
     let limits = Limits {

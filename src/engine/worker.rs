@@ -3,8 +3,8 @@
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::sync::{Arc, OnceLock};
+use std::thread::{JoinHandle, ThreadId};
 
 use crossbeam_channel::{bounded, Receiver};
 use parking_lot::Mutex;
@@ -27,6 +27,8 @@ const STACK: usize = 32 << 20;
 pub(super) struct Worker {
     signal: Signal,
     failed: AtomicBool,
+    /// The thread itself, once it runs.
+    id: OnceLock<ThreadId>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -41,8 +43,12 @@ pub(super) struct Load {
 impl Worker {
     /// Starts a thread that carries out `load`.
     pub(super) fn start(load: Load, signal: Signal, woken: Receiver<()>) -> Result<Arc<Self>> {
-        let worker =
-            Arc::new(Self { signal, failed: AtomicBool::new(false), thread: Mutex::new(None) });
+        let worker = Arc::new(Self {
+            signal,
+            failed: AtomicBool::new(false),
+            id: OnceLock::new(),
+            thread: Mutex::new(None),
+        });
         let thread = std::thread::Builder::new().name("fluid-model".into()).stack_size(STACK);
         let own = Arc::clone(&worker);
         // Held while the thread is made, so that it is known before anybody can join it.
@@ -64,11 +70,11 @@ impl Worker {
     /// On the worker's own thread only asks.
     pub(super) fn stop(&self) {
         self.signal.shut_down();
-        let mut slot = self.thread.lock();
-        let own = std::thread::current().id();
-        if slot.as_ref().is_some_and(|thread| thread.thread().id() == own) {
+        // Asked before the lock: whoever joins this thread holds it.
+        if self.id.get() == Some(&std::thread::current().id()) {
             return;
         }
+        let mut slot = self.thread.lock();
         if let Some(thread) = slot.take() {
             // Joined under the lock: a second caller also returns only when the thread is gone.
             // A panic has been turned into the jobs' endings.
@@ -90,6 +96,8 @@ impl Worker {
     }
 
     fn run(self: Arc<Self>, load: Load, woken: &Receiver<()>) {
+        // Set once, here; nobody else does.
+        let _ = self.id.set(std::thread::current().id());
         let job = Arc::clone(&load.job);
         let path = load.path.clone();
         if catch_unwind(AssertUnwindSafe(|| self.work(load, woken))).is_err() {

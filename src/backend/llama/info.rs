@@ -86,6 +86,9 @@ fn details(path: &str, summary: &Summary, n_threads: u32) -> Map<String, Value> 
     put("embedding_length", json!(summary.n_embd));
     put("layers", json!(summary.n_layer));
     put("vocabulary", json!(summary.n_vocab));
+    put("tokenizer", json!(summary.tokenizer.name()));
+    put("bos_token", json!(summary.specials.bos));
+    put("eos_token", json!(summary.specials.eos));
     put("backend", json!("llama.cpp"));
     put("device", json!("CPU"));
     put("threads", json!(n_threads));

@@ -154,7 +154,7 @@ const FAMILIES: &[(Heads, &[&str])] = &[
             "qwen3next",
         ],
     ),
-    (Heads::None, &["arwkv7", "mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7"]),
+    (Heads::None, &["mamba", "mamba2", "rwkv6", "rwkv7"]),
 ];
 
 const ENCODERS: &[(Heads, &[&str])] = &[

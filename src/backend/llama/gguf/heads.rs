@@ -94,6 +94,7 @@ fn check_lengths(keys: Keys<'_>, n_embd: u32, attention: &Attention) -> Result<(
     let square = query == u64::from(n_embd);
     let sound = match (keys.architecture.heads, keys.architecture.name) {
         (Heads::Square | Heads::Partial, _) | (_, "jamba" | "lfm2" | "lfm2moe") => equal && square,
+        (_, "openelm") => equal,
         (_, "dots1") => equal && attention.heads == attention.heads_kv,
         (Heads::Whole | Heads::Equal, _) => equal,
         (Heads::Latent, _) => return check_latent(keys, attention),
@@ -132,6 +133,8 @@ fn check_latent(keys: Keys<'_>, attention: &Attention) -> Result<()> {
             attention.heads_kv.iter().all(|&kv| kv == 1)
                 && key_length == rank + rotated
                 && value_length == rank
+                && keys.u32("attention.key_length_mla")? > Some(rotated)
+                && keys.u32("attention.value_length_mla")? > Some(0)
         }
         false => attention.heads_kv == attention.heads,
     };

@@ -180,9 +180,8 @@ fn check_temperature(keys: Keys<'_>, n_layer: u32) -> Result<()> {
     if keys.architecture.name == "deepseek2" && scale != 0.0 && length == 0 {
         return Err(invalid(format!("key '{key}' is {scale}, without a length")));
     }
-    // Every fourth layer, without rotation, takes it; without a sliding window the last one does.
-    let window = keys.u32("attention.sliding_window")?;
-    if keys.architecture.name == "llama4" && window != Some(0) && n_layer < 4 {
+    // Every fourth layer, the one without rotation, takes it.
+    if keys.architecture.name == "llama4" && n_layer < 4 {
         return Err(invalid(format!(
             "key '{}' is {n_layer}; this family needs 4",
             keys.name("block_count")

@@ -61,6 +61,9 @@ pub(super) fn check_sliding(keys: Keys<'_>, n_layer: u32) -> Result<()> {
     let Some(layers) = sliding(keys, n_layer)?.filter(|_| slides) else {
         return Ok(());
     };
+    if name == "gemma4" {
+        check_shared(keys, &layers)?;
+    }
     let both = ["gemma-embedding", "modern-bert"].contains(&name);
     match layers.contains(&true) && (!both || layers.contains(&false)) {
         true => Ok(()),
@@ -68,6 +71,23 @@ pub(super) fn check_sliding(keys: Keys<'_>, n_layer: u32) -> Result<()> {
             "key '{}' leaves no layer of one kind",
             keys.name("attention.sliding_window_pattern")
         ))),
+    }
+}
+
+/// The last layers take keys and values from the last two that have their own, kind by kind.
+fn check_shared(keys: Keys<'_>, slides: &[bool]) -> Result<()> {
+    let suffix = "attention.shared_kv_layers";
+    let own = slides.len().saturating_sub(keys.u32(suffix)?.unwrap_or(0) as usize);
+    let (own, shared) = slides.split_at(own);
+    let sound = match own {
+        [.., second, last] => {
+            (*second || !shared.contains(&true)) && (!*last || !shared.contains(&false))
+        }
+        _ => false,
+    };
+    match sound {
+        true => Ok(()),
+        false => Err(invalid(format!("key '{}' leaves no layer to share with", keys.name(suffix)))),
     }
 }
 
@@ -96,4 +116,4 @@ fn sliding(keys: Keys<'_>, n_layer: u32) -> Result<Option<Vec<bool>>> {
 
 /// Families whose sliding window cannot be switched off by 0.
 const ALWAYS_SLIDE: &[&str] =
-    &["cohere2", "gemma-embedding", "gemma2", "gemma3n", "gemma4", "gpt-oss"];
+    &["cohere2", "gemma-embedding", "gemma2", "gemma3n", "gemma4", "gpt-oss", "llama4"];

@@ -22,8 +22,7 @@ pub(super) fn check(keys: Keys<'_>, n_embd: u32) -> Result<State> {
         "lfm2" | "lfm2moe" => {
             u64::from(n_embd) * u64::from(at_least(keys, "shortconv.l_cache", 2)?)
         }
-        "rwkv6" | "rwkv7" => check_rwkv(keys, n_embd, 2)?,
-        "rwkv6qwen2" | "arwkv7" => check_rwkv(keys, n_embd, 1)?,
+        "rwkv6" | "rwkv7" => check_rwkv(keys, n_embd)?,
         _ => check_ssm(keys, n_embd)?,
     };
     if numbers > MAX_STATE {
@@ -46,7 +45,7 @@ fn at_least(keys: Keys<'_>, suffix: &str, least: u32) -> Result<u32> {
     }
 }
 
-fn check_rwkv(keys: Keys<'_>, n_embd: u32, shifts: u32) -> Result<u64> {
+fn check_rwkv(keys: Keys<'_>, n_embd: u32) -> Result<u64> {
     let head = at_least(keys, "wkv.head_size", 1)?;
     if n_embd % head != 0 {
         return Err(invalid(format!(
@@ -54,8 +53,12 @@ fn check_rwkv(keys: Keys<'_>, n_embd: u32, shifts: u32) -> Result<u64> {
             keys.name("wkv.head_size")
         )));
     }
-    let default = 2;
-    if keys.u32("token_shift_count")?.unwrap_or(default) != shifts {
+    let kv = keys.u32("attention.head_count_kv")?.unwrap_or(0);
+    if kv != 0 && kv != n_embd / head {
+        return Err(invalid(format!("key '{}' is {kv}", keys.name("attention.head_count_kv"))));
+    }
+    let shifts = 2;
+    if keys.u32("token_shift_count")?.unwrap_or(shifts) != shifts {
         return Err(invalid(format!(
             "key '{}' has to be {shifts}",
             keys.name("token_shift_count")
@@ -83,7 +86,7 @@ fn check_ssm(keys: Keys<'_>, n_embd: u32) -> Result<u64> {
     }
     // What llama.cpp takes for granted, and asserts at best.
     let wanted = match keys.architecture.name {
-        "mamba" | "jamba" => Some(u64::from(n_embd) * 2),
+        "mamba" | "jamba" | "granitehybrid" => Some(u64::from(n_embd) * 2),
         name if name.starts_with("qwen3") => Some(u64::from(state) * u64::from(rank)),
         _ => None,
     };

@@ -33,8 +33,6 @@ pub(crate) struct Summary {
     /// Positions from here on make llama.cpp abort: the context may not be larger.
     pub(crate) position_limit: Option<u32>,
     pub(crate) sliding_window: Option<u32>,
-    /// `llama_pooling_type`, where the file sets it.
-    pub(crate) pooling: Option<u32>,
     /// Numbers the KV cache keeps for one token, all layers together; an upper bound.
     pub(crate) cached_per_token: u64,
     /// 32-bit numbers of recurrent state for one sequence; an upper bound.
@@ -81,7 +79,6 @@ impl Summary {
                 .any(|tensor| tensor.name == "position_embd.weight")
                 .then_some(hparams.n_ctx_train),
             sliding_window: hparams.sliding_window,
-            pooling: hparams.pooling,
             cached_per_token: hparams.attention.cached_per_token(),
             state_per_sequence: hparams.state.numbers_per_layer * layers,
             chat_template: metadata.text("tokenizer.chat_template")?,

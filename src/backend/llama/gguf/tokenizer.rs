@@ -29,6 +29,19 @@ pub(crate) enum Kind {
     Rwkv,
 }
 
+impl Kind {
+    /// As `fluid_model_info` names it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Spm => "sentencepiece",
+            Kind::Bpe => "bpe",
+            Kind::Wpm => "wordpiece",
+            Kind::Ugm => "unigram",
+            Kind::Rwkv => "rwkv",
+        }
+    }
+}
+
 /// What the rest of the library needs to know about the vocabulary.
 #[derive(Debug)]
 pub(crate) struct Vocabulary {

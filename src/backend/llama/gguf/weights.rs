@@ -60,29 +60,26 @@ fn check_attention(hparams: &Hparams, weights: &Weights<'_>) -> Result<()> {
     Ok(())
 }
 
-/// One of RWKV's two sets of mixing weights, complete; the bias of Mamba's convolution.
+/// What the recurrent layers of a family use without asking.
 fn check_recurrent(hparams: &Hparams, weights: &Weights<'_>) -> Result<()> {
     for layer in 0..hparams.n_layer {
         let has = |name: &str| weights.contains_key(format!("blk.{layer}.{name}.weight").as_str());
-        let sound = match hparams.architecture.name {
+        let conv = has("ssm_conv1d");
+        let bias = weights.contains_key(format!("blk.{layer}.ssm_conv1d.bias").as_str());
+        let gated = has("attn_qkv") && has("attn_gate");
+        let (sound, missing) = match hparams.architecture.name {
+            "qwen35" | "qwen35moe" => (gated || !conv, "attn_qkv.weight' or 'attn_gate.weight"),
+            "qwen3next" => (gated || has("ssm_in") || !conv, "ssm_in.weight"),
             "rwkv6" => {
                 let one_by_one = ["w", "k", "v", "r", "g"]
                     .iter()
                     .all(|lerp| has(&format!("time_mix_lerp_{lerp}")));
-                has("time_mix_lerp_fused") || one_by_one
+                (has("time_mix_lerp_fused") || one_by_one, "time_mix_lerp_fused.weight")
             }
-            "rwkv6qwen2" => !has("time_mix_first"),
-            _ => true,
+            _ => (bias || !conv, "ssm_conv1d.bias"),
         };
         if !sound {
-            return Err(invalid(format!(
-                "tensors 'blk.{layer}.time_mix_*' are not a complete set"
-            )));
-        }
-        let bias = format!("blk.{layer}.ssm_conv1d.bias");
-        let delta_net = hparams.architecture.name.starts_with("qwen3");
-        if has("ssm_conv1d") && !delta_net && !weights.contains_key(bias.as_str()) {
-            return Err(invalid(format!("tensor '{bias}' is missing")));
+            return Err(invalid(format!("tensor 'blk.{layer}.{missing}' is missing")));
         }
     }
     Ok(())

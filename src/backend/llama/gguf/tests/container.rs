@@ -81,7 +81,8 @@ fn what_is_no_language_model_is_unsupported() {
 
 #[test]
 fn tensors_with_wrong_shapes_types_or_places_are_refused() {
-    let cases: [(&str, fn(&mut writer::Tensor)); 9] = [
+    type Damage = fn(&mut writer::Tensor);
+    let cases: [(&str, Damage); 9] = [
         ("output_norm.weight", |tensor| tensor.dims = vec![]),
         ("output_norm.weight", |tensor| tensor.dims = vec![0]),
         ("output_norm.weight", |tensor| tensor.dims = vec![u64::MAX]),

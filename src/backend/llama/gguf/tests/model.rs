@@ -174,3 +174,50 @@ fn families_of_two_kinds_of_layers_need_both() {
     model.text("general.architecture", "jamba");
     refused(&model, ErrorKind::InvalidModel, "jamba.attention.head_count_kv");
 }
+
+/// `llama` under another family's name, with that family's state-space sizes.
+fn renamed(family: &str) -> Gguf {
+    let mut model = writer::llama(1);
+    for (key, _) in &mut model.keys {
+        *key = key.replace("llama.", &format!("{family}."));
+    }
+    model.text("general.architecture", family);
+    let sizes = [
+        ("conv_kernel", 4),
+        ("inner_size", 64),
+        ("state_size", 16),
+        ("time_step_rank", 4),
+        ("group_count", 2),
+    ];
+    for (suffix, size) in sizes {
+        model.u32(&format!("{family}.ssm.{suffix}"), size);
+    }
+    model
+}
+
+#[test]
+fn weights_that_would_be_null_pointers_are_refused() {
+    for (family, culprit) in
+        [("qwen35", "attn_qkv"), ("qwen3next", "ssm_in"), ("falcon-h1", "ssm_conv1d.bias")]
+    {
+        let mut model = renamed(family);
+        model.u32(&format!("{family}.full_attention_interval"), 2);
+        model.u32(&format!("{family}.expert_count"), 4);
+        model.u32(&format!("{family}.expert_used_count"), 2);
+        let sections = Value::I32s(vec![4, 2, 2, 0]);
+        model.set(&format!("{family}.rope.dimension_sections"), sections);
+        model.matrix("blk.0.ssm_conv1d.weight", &[4, 64]);
+        refused(&model, ErrorKind::InvalidModel, culprit);
+    }
+}
+
+#[test]
+fn a_rotation_of_nothing_is_refused() {
+    // llama.cpp's loop over the pairs of a head never ends then.
+    for family in ["glm4", "gptneox", "gemma3"] {
+        let key = format!("{family}.rope.dimension_count");
+        let mut model = renamed(family);
+        model.u32(&key, 0);
+        refused(&model, ErrorKind::InvalidModel, &key);
+    }
+}
