@@ -1,0 +1,201 @@
+#!/usr/bin/env bash
+# Compiles and runs the C tests against target/release/libfluid.so: plain, under AddressSanitizer and
+# UBSan, under valgrind; then the header alone, the library's symbols, the examples, an old processor.
+# One line for each test, `N passed, N failed` at the end.
+#
+#   tests/c/run.sh            all of it
+#   tests/c/run.sh PATTERN    the tests whose name holds PATTERN
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+
+LIBRARY=$PWD/target/release/libfluid.so
+MODEL=${FLUID_MODELS:-models}/SmolLM2-135M-Instruct.Q4_1.gguf
+OUT=target/c-tests
+TINY=$OUT/tiny.gguf
+STRICT=(-Wall -Wextra -Wpedantic -Werror)
+CFLAGS=(-std=c99 -O1 -g "${STRICT[@]}" -Iinclude)
+CXXFLAGS=(-std=c++17 -O1 -g "${STRICT[@]}" -Iinclude)
+LIBS=(-Ltarget/release -lfluid -pthread -ldl "-Wl,-rpath,${LIBRARY%/*}")
+SANITIZE=(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+CC=${CC:-gcc} CXX=${CXX:-g++}
+PATTERN=${1:-}
+passed=0 failed=0
+
+stop() { printf 'tests/c: %s\n' "$*" >&2; exit 1; }
+
+# The test NAME is that the command ends with 0. What it printed is shown only if not.
+check() {   # check NAME COMMAND...
+    local name=$1 since=$SECONDS code=0
+    shift
+    case "$name" in *"$PATTERN"*) ;; *) return 0 ;; esac
+    "$@" >"$OUT/log" 2>&1 </dev/null || code=$?
+    if [ $code -eq 0 ]; then
+        printf 'ok %s (%d s)\n' "$name" $((SECONDS - since))
+        passed=$((passed + 1))
+    else
+        printf 'FAILED %s (code %d)\n' "$name" $code
+        sed 's/^/    /' "$OUT/log" | head -n 60
+        failed=$((failed + 1))
+    fi
+}
+
+# As `timeout`, and nothing may be printed: neither a test that passes nor the library says a word.
+silent() {   # silent SECONDS COMMAND...
+    local code=0 text
+    text=$(timeout "$@" 2>&1) || code=$?
+    [ -z "$text" ] || printf 'printed: %s\n' "$text"
+    [ $code -eq 0 ] && [ -z "$text" ]
+}
+
+fails() { ! "$@"; }
+
+# --- compiling -----------------------------------------------------------------------------------
+
+compile() {   # compile SOURCE PROGRAM FLAG...
+    local source=$1 program=$2
+    shift 2
+    case "$source" in
+        *.cpp) "$CXX" "${CXXFLAGS[@]}" "$@" "$source" -o "$program" -Wl,--as-needed "${LIBS[@]}" ;;
+        *) "$CC" "${CFLAGS[@]}" "$@" "$source" -o "$program" -Wl,--as-needed "${LIBS[@]}" ;;
+    esac
+}
+
+header_alone() {
+    printf '#include "fluid.h"\n' >$OUT/header.c
+    "$CC" "${CFLAGS[@]}" -fsyntax-only $OUT/header.c
+    "$CXX" "${CXXFLAGS[@]}" -fsyntax-only -x c++ $OUT/header.c
+}
+
+# Each function of the header can be linked, and nothing else can.
+symbols() {
+    nm -D --defined-only "$LIBRARY" | awk '{ print $3 }' | sort >$OUT/exported
+    "$CC" -E -P -Iinclude $OUT/header.c | grep -o 'fluid_[a-z_]* *(' | tr -d ' (' | sort -u >$OUT/declared
+    diff $OUT/declared $OUT/exported
+}
+
+# The library stays loaded, and needs what every Linux with a C++ runtime has.
+linkage() {
+    readelf -d "$LIBRARY" | grep -q 'FLAGS_1.*NODELETE' || { echo "not linked with -z nodelete"; return 1; }
+    local extra
+    extra=$(readelf -d "$LIBRARY" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' |
+        grep -vE '^(libstdc\+\+\.so\.6|libgcc_s\.so\.1|libm\.so\.6|libc\.so\.6|ld-linux-x86-64\.so\.2|ld-linux-aarch64\.so\.1)$')
+    [ -z "$extra" ] || { echo "needs $extra"; return 1; }
+}
+
+# --- running -------------------------------------------------------------------------------------
+
+plain() { silent 180 "$OUT/$1" "${@:2}"; }
+
+sanitized() {
+    local leaks=1
+    # In a forked child the stacks of the parent's threads are no longer searched for pointers.
+    [ "$1" != test_process ] || leaks=0
+    ASAN_OPTIONS=detect_leaks=$leaks:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1 silent 180 "$OUT/$1.asan" "${@:2}"
+}
+
+memchecked() {
+    FLUID_SLOW=1 silent 280 valgrind -q --error-exitcode=99 --trace-children=yes --child-silent-after-fork=yes \
+        --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --fair-sched=yes \
+        --suppressions=tests/c/valgrind.supp "$OUT/$1" "${@:2}"
+}
+
+# --- examples ------------------------------------------------------------------------------------
+
+example_chat() {
+    timeout 120 $OUT/chat "$MODEL" "Why is the sky blue?" >$OUT/chat.out 2>$OUT/chat.err || return 1
+    [ "$(wc -w <$OUT/chat.out)" -gt 8 ] || { echo "hardly an answer: $(<$OUT/chat.out)"; return 1; }
+    grep -qE '^\[FLUID_OK: first of [0-9]+ tokens after [0-9.]+ s, then [0-9.]+ tokens/s\]$' $OUT/chat.err ||
+        { cat $OUT/chat.err; return 1; }
+}
+
+# Ctrl-C in the middle of an answer: within a second the program has ended as if it were done.
+example_chat_interrupted() {
+    local chat since code=0
+    : >$OUT/chat.out
+    # A background job of a script ignores SIGINT unless told otherwise; the example sets a handler.
+    $OUT/chat "$MODEL" "Write a very long story about the sea." >$OUT/chat.out 2>$OUT/chat.err &
+    chat=$!
+    for _ in $(seq 600); do
+        [ "$(wc -c <$OUT/chat.out)" -lt 100 ] || break
+        sleep 0.1
+    done
+    since=$(date +%s%N)
+    kill -INT $chat
+    wait $chat || code=$?
+    [ $code -eq 0 ] || { echo "exit code $code"; return 1; }
+    [ $(($(date +%s%N) - since)) -lt 1000000000 ] || { echo "took a second"; return 1; }
+    grep -q '^\[FLUID_CANCELLED: ' $OUT/chat.err || { cat $OUT/chat.err; return 1; }
+}
+
+example_chat_fails() {
+    ! timeout 20 $OUT/chat missing.gguf 2>$OUT/chat.err && grep -q FLUID_ERROR_NOT_FOUND $OUT/chat.err
+}
+
+example_jobs() {
+    timeout 120 $OUT/jobs "$MODEL" >$OUT/jobs.out || return 1
+    [ "$(grep -cE '^\[[01]\] ended: FLUID_OK$' $OUT/jobs.out)" = 2 ] &&
+        [ "$(grep -c '"object":"chat.completion"' $OUT/jobs.out)" = 2 ]
+}
+
+example_queue() {
+    timeout 120 $OUT/queue "$MODEL" >$OUT/queue.out || return 1
+    [ "$(grep -cE '^job [0-7]: FLUID_OK after [0-9]+ tokens: \{' $OUT/queue.out)" = 8 ] &&
+        grep -q '^job 2: .*"text":" 5, 6, 7' $OUT/queue.out
+}
+
+# --- an old processor ----------------------------------------------------------------------------
+
+old_processor() {
+    silent 60 qemu-x86_64 -cpu Nehalem "$OUT/old_cpu" "$TINY"
+}
+
+# -------------------------------------------------------------------------------------------------
+
+[ -f "$LIBRARY" ] || stop "$LIBRARY is missing; build it: cargo build --release --locked"
+[ -f "$MODEL" ] || stop "$MODEL is missing; fetch it: make models"
+command -v valgrind >/dev/null || stop "valgrind is missing; install it: bash tools/setup.sh --test"
+[ "$(uname -m)" != x86_64 ] || command -v qemu-x86_64 >/dev/null ||
+    stop "qemu-x86_64 is missing; install it: bash tools/setup.sh --test"
+mkdir -p $OUT
+python3 tests/c/tiny_gguf.py $TINY || stop "tiny_gguf.py failed"
+
+check header_alone header_alone
+check symbols symbols
+check linkage linkage
+
+programs=()
+for source in tests/c/test_*.c*; do
+    name=$(basename "${source%.*}")
+    programs+=("$name")
+    check "$name: compiles" compile "$source" "$OUT/$name"
+    check "$name: compiles for sanitizers" compile "$source" "$OUT/$name.asan" "${SANITIZE[@]}"
+done
+
+check "asan: compiles" compile tests/c/overflow.c $OUT/overflow.asan "${SANITIZE[@]}"
+check "asan: finds an overflow" fails $OUT/overflow.asan
+for name in "${programs[@]}"; do
+    check "$name" plain "$name" "$MODEL" "$TINY" "$LIBRARY"
+done
+for name in "${programs[@]}"; do
+    check "$name: asan" sanitized "$name" $TINY $TINY "$LIBRARY"
+done
+for name in "${programs[@]}"; do
+    check "$name: valgrind" memchecked "$name" $TINY $TINY "$LIBRARY"
+done
+
+for name in chat jobs queue; do
+    check "example $name: compiles" compile examples/c/$name.c $OUT/$name
+done
+check "example chat" example_chat
+check "example chat: Ctrl-C" example_chat_interrupted
+check "example chat: no model" example_chat_fails
+check "example jobs" example_jobs
+check "example queue" example_queue
+
+if [ "$(uname -m)" = x86_64 ]; then
+    check "old_cpu: compiles" compile tests/c/old_cpu.c $OUT/old_cpu
+    check "old processor" old_processor
+fi
+
+printf '%d passed, %d failed\n' $passed $failed
+[ $failed -eq 0 ]
