@@ -89,7 +89,7 @@ inside() {
         [ -z "${!name:-}" ] || environment+=("$name=${!name}")
     done
     # shellcheck disable=SC2016  # expanded by the inner shell
-    env -i "${environment[@]}" unshare --mount --pid --fork sh -euc '
+    env -i "${environment[@]}" unshare --mount --pid --kill-child sh -euc '
         root=$1; shift
         mount -t proc proc "$root/proc"
         mount --bind /dev "$root/dev"
