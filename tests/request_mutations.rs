@@ -1,0 +1,234 @@
+//! No request and no options may end the host's process: damaged JSON through the C interface, in
+//! child processes.
+//!
+//! `FLUID_MUTATIONS_FIRST` and `FLUID_MUTATIONS` choose the seeds.
+
+#![cfg(all(feature = "fake", feature = "llama"))]
+#![allow(clippy::print_stdout, reason = "the seeds and figures are the output")]
+
+#[path = "support/children.rs"]
+mod children;
+#[path = "support/json_mutate.rs"]
+mod json_mutate;
+mod support;
+
+use std::ffi::{CStr, CString};
+use std::ptr::{null, null_mut};
+
+use fluid::ffi::*;
+use json_mutate::{mutant, Mutant};
+use support::{last_error, smollm2_path, status_name, Engine, Job, Model};
+
+const REQUESTS: &[&str] = &[
+    r#"{"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}], "max_tokens": 2}"#,
+    r#"{"prompt": "Once upon", "max_tokens": 2, "temperature": 0, "stop": ["k", "\n\n"], "seed": 7}"#,
+    r#"{"prompt": [72, 105], "max_tokens": 2, "temperature": 0.7, "top_p": 0.9, "top_k": 40, "min_p": 0.05,
+        "logit_bias": {"107": 5, "256": -100}, "presence_penalty": 0.5, "frequency_penalty": -0.5,
+        "repeat_penalty": 1.1, "repeat_last_n": 64, "deadline_ms": 60000}"#,
+    r#"{"model": "m", "messages": [{"role": "user", "name": "u", "content": [{"type": "text", "text": "a"},
+        {"type": "text", "text": "b"}]}, {"role": "assistant", "content": "", "tool_calls": [{"id": "1", "type":
+        "function", "function": {"name": "f", "arguments": "{\"x\": 1}"}}]}, {"role": "tool", "content": "1",
+        "tool_call_id": "1"}], "chat_template_kwargs": {"enable_thinking": false, "list": [1, {"a": null}]},
+        "stream": true, "stream_options": {"include_usage": true}, "n": 1, "response_format": {"type": "text"},
+        "tool_choice": "none", "logprobs": false, "max_completion_tokens": 2, "user": "u"}"#,
+];
+
+const ENGINE_OPTIONS: &[&str] = &["{}", r#"{"max_queue": 4, "event_queue": 2}"#];
+
+const LOAD_OPTIONS: &[&str] = &[
+    r#"{"n_ctx": 64, "n_parallel": 2, "n_threads": 1, "n_ubatch": 16, "use_mmap": true, "device": "CPU"}"#,
+    r#"{"n_ctx": 64, "device": "AUTO", "deadline_ms": 60000, "chat_template": "{{ messages[0].content }}"}"#,
+];
+
+/// What the header says that a request or options can come to; nothing else may come.
+const OUTCOMES: &[fluid_status] = &[
+    FLUID_OK,
+    FLUID_CANCELLED,
+    FLUID_DEADLINE,
+    FLUID_ERROR_INVALID_UTF8,
+    FLUID_ERROR_INVALID_JSON,
+    FLUID_ERROR_INVALID_REQUEST,
+    FLUID_ERROR_UNSUPPORTED,
+    FLUID_ERROR_CONTEXT_OVERFLOW,
+    FLUID_ERROR_QUEUE_FULL,
+];
+
+/// Of every 50 seeds, one damages an engine's options and four those of a load.
+fn describe(seed: u64) -> Mutant {
+    match seed % 50 {
+        0 => mutant(ENGINE_OPTIONS, seed),
+        1..=4 => mutant(LOAD_OPTIONS, seed),
+        _ => mutant(REQUESTS, seed),
+    }
+}
+
+#[test]
+fn no_request_ends_the_process() {
+    let Some(seeds) = children::range() else {
+        let outcomes = run("no_request_ends_the_process", number("FLUID_MUTATIONS", 110_000), 5_000);
+        for outcome in ["FLUID_OK", "FLUID_CANCELLED", "FLUID_ERROR_INVALID_JSON", "FLUID_ERROR_INVALID_UTF8",
+            "FLUID_ERROR_INVALID_REQUEST", "FLUID_ERROR_UNSUPPORTED", "FLUID_ERROR_CONTEXT_OVERFLOW"]
+        {
+            assert!(outcomes.contains(outcome), "nothing came to {outcome}: {outcomes}");
+        }
+        return;
+    };
+    let path = r#"fake:{"reply":"ok"}"#;
+    let engine = Engine::new("");
+    let model = engine.load(path, r#"{"n_ctx": 256}"#);
+    children::run_child(seeds, |seed| {
+        let text = c_string(describe(seed));
+        match seed % 50 {
+            0 => try_engine(&text),
+            1..=4 => try_load(&engine, path, &text),
+            _ => try_request(&model, &text, seed),
+        }
+    });
+}
+
+#[test]
+fn no_request_ends_the_process_of_smollm2() {
+    let Some(seeds) = children::range() else {
+        let count = number("FLUID_MUTATIONS", 110_000) / 50;
+        run("no_request_ends_the_process_of_smollm2", count, count / 2 + 1);
+        return;
+    };
+    let engine = Engine::new("");
+    let model = engine.load(&smollm2_path(), r#"{"n_ctx": 96, "n_threads": 1}"#);
+    children::run_child(seeds, |seed| {
+        let text = c_string(mutant(REQUESTS, !describe_offset(seed)));
+        try_request(&model, &text, seed)
+    });
+}
+
+/// Other seeds than those that the scripted model gets.
+fn describe_offset(seed: u64) -> u64 {
+    seed.wrapping_mul(50)
+}
+
+/// Runs `count` seeds in children; returns how often each outcome came.
+fn run(test: &str, count: u64, batch: u64) -> String {
+    let first = number("FLUID_MUTATIONS_FIRST", 0);
+    let show = |seed| match test {
+        "no_request_ends_the_process" => describe(seed).show(),
+        _ => mutant(REQUESTS, !describe_offset(seed)).show(),
+    };
+    let tally = children::run_parent(test, first..first + count, batch, show);
+    println!("seeds {first}..{}: {:?}", first + count, tally.outcomes);
+    let count_failed = tally.failures.len();
+    let some: Vec<String> = tally.failures.into_iter().take(20).collect();
+    assert!(some.is_empty(), "{count_failed} seeds failed, among them:\n{}", some.join("\n"));
+    assert_eq!(tally.outcomes.values().sum::<u64>(), count);
+    format!("{:?}", tally.outcomes)
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+fn c_string(mutant: Mutant) -> CString {
+    CString::new(mutant.bytes).expect("mutants have no NUL")
+}
+
+/// The name of a status, if it is one that can come and has the message that goes with it.
+fn judge(status: fluid_status, message: &str) -> Result<String, String> {
+    let name = status_name(status);
+    // A chat template is a part of the model; some cannot take what OpenAI allows.
+    if status == FLUID_ERROR_INVALID_MODEL && message.contains("chat template") {
+        return Ok("chat template failed".to_owned());
+    }
+    if !OUTCOMES.contains(&status) {
+        return Err(format!("{name}: {message}"));
+    }
+    if message.is_empty() == (status < FLUID_OK) {
+        return Err(format!("{name} with the message \"{message}\""));
+    }
+    if message.chars().any(char::is_control) {
+        return Err(format!("{name}: more than a line: {message:?}"));
+    }
+    Ok(name.to_owned())
+}
+
+fn try_engine(options: &CStr) -> Result<String, String> {
+    let mut engine = null_mut();
+    // SAFETY: a C string and a place for the handle.
+    let status = unsafe { fluid_engine_new(options.as_ptr(), &mut engine) };
+    let outcome = judge(status, &last_error());
+    if engine.is_null() == (status == FLUID_OK) {
+        return Err("an engine without success, or the other way round".to_owned());
+    }
+    fluid_engine_free(engine);
+    outcome
+}
+
+/// A load with these options, and where it succeeds a generation.
+fn try_load(engine: &Engine, path: &str, options: &CStr) -> Result<String, String> {
+    let path = CString::new(path).expect("no NUL");
+    let mut job = null_mut();
+    // SAFETY: C strings and a place for the handle.
+    let status = unsafe { fluid_load_model_start(engine.raw(), path.as_ptr(), options.as_ptr(), &mut job) };
+    if status != FLUID_OK {
+        return judge(status, &last_error());
+    }
+    let job = Job::from_raw(job);
+    let end = job.read().pop().ok_or("no final event")?;
+    let outcome = judge(end.status, &end.text)?;
+    let mut model = null_mut();
+    // SAFETY: a place for the handle.
+    if unsafe { fluid_job_take_model(job.raw(), &mut model) } == FLUID_OK {
+        // SAFETY: a C string; no output is wanted.
+        let status = unsafe { fluid_generate(model, c"{\"prompt\": \"Hi\"}".as_ptr(), None, null_mut(), null_mut()) };
+        judge(status, &last_error())?;
+        fluid_model_free(model);
+    }
+    Ok(format!("load: {outcome}"))
+}
+
+/// Starts a job; most are read to the end, one in six is cancelled, one freed at once.
+fn try_request(model: &Model, request: &CStr, seed: u64) -> Result<String, String> {
+    let job = match model.try_start(request) {
+        Ok(job) => job,
+        Err(status) => return judge(status, &last_error()),
+    };
+    if !last_error().is_empty() {
+        return Err(format!("accepted with the message {}", last_error()));
+    }
+    match seed % 6 {
+        0 => return Ok("freed".to_owned()),
+        1 => job.cancel(),
+        _ => {}
+    }
+    read(&job)
+}
+
+/// Reads to the one end, and cancels what goes on for longer than was asked.
+fn read(job: &Job) -> Result<String, String> {
+    let mut tokens = 0;
+    let end = loop {
+        let event = job.poll(support::PATIENCE).map_err(|status| format!("no end: {}", status_name(status)))?;
+        if event.is_end() {
+            break event;
+        }
+        tokens += 1;
+        if tokens == 8 {
+            job.cancel();
+        }
+    };
+    let mut event = null();
+    // SAFETY: a place for the pointer.
+    if unsafe { fluid_job_next(job.raw(), 0, &mut event) } != FLUID_END {
+        return Err("something came after the end".to_owned());
+    }
+    let result = job.json();
+    let reason = &result["choices"][0]["finish_reason"];
+    let reasons: &[&str] = match end.status {
+        FLUID_OK => &["stop", "length"],
+        FLUID_CANCELLED => &["cancelled", "stop", "length"],
+        FLUID_DEADLINE => &["deadline"],
+        _ => &["error"],
+    };
+    if !reason.as_str().is_some_and(|reason| reasons.contains(&reason)) {
+        return Err(format!("{} with the reason {reason}", status_name(end.status)));
+    }
+    judge(end.status, &end.text)
+}

@@ -1,0 +1,157 @@
+//! llama.cpp by itself, in its plainest loop: what the library's answers are compared with.
+//! A model must have been loaded through the library before, which starts llama.cpp.
+#![allow(dead_code, unreachable_pub, reason = "each test uses a part of this")]
+
+use std::ffi::CString;
+
+use llama_cpp_sys_2 as sys;
+
+/// A model with a context of one sequence.
+pub struct Plain {
+    model: *mut sys::llama_model,
+    context: *mut sys::llama_context,
+}
+
+impl Plain {
+    pub fn load(path: &str, n_ctx: u32, n_seq: u32, threads: u32) -> Self {
+        let path = CString::new(path).expect("no NUL");
+        // SAFETY: returns a plain struct.
+        let params = unsafe { sys::llama_model_default_params() };
+        // SAFETY: a C string and the default parameters.
+        let model = unsafe { sys::llama_model_load_from_file(path.as_ptr(), params) };
+        assert!(!model.is_null());
+        // SAFETY: returns a plain struct.
+        let mut params = unsafe { sys::llama_context_default_params() };
+        params.n_ctx = n_ctx * n_seq;
+        params.n_seq_max = n_seq;
+        params.n_batch = 512;
+        params.n_ubatch = 512;
+        params.n_threads = threads as i32;
+        params.n_threads_batch = threads as i32;
+        // SAFETY: the model is alive.
+        let context = unsafe { sys::llama_init_from_model(model, params) };
+        assert!(!context.is_null());
+        Self { model, context }
+    }
+
+    fn vocab(&self) -> *const sys::llama_vocab {
+        // SAFETY: the model is alive.
+        unsafe { sys::llama_model_get_vocab(self.model) }
+    }
+
+    /// `text` as tokens, special ones in it read as such.
+    pub fn tokenize(&self, text: &str, add_special: bool) -> Vec<u32> {
+        let mut tokens = vec![0; text.len() + 8];
+        let (start, length) = (text.as_ptr().cast(), text.len() as i32);
+        let (room, places) = (tokens.as_mut_ptr(), tokens.len() as i32);
+        // SAFETY: `length` bytes of text, and room for more tokens than there can be.
+        let count = unsafe { sys::llama_tokenize(self.vocab(), start, length, room, places, add_special, true) };
+        tokens.truncate(usize::try_from(count).expect("enough room"));
+        tokens.into_iter().map(|token| token as u32).collect()
+    }
+
+    /// Up to `count` tokens after `prompt`, always the likeliest one.
+    pub fn greedy(&mut self, prompt: &[u32], count: usize) -> Vec<u32> {
+        self.forget(0);
+        let mut answer = Vec::new();
+        for (index, chunk) in prompt.chunks(512).enumerate() {
+            self.decode(&sequence(chunk, 0, index * 512));
+        }
+        while answer.len() < count {
+            let token = likeliest(self.last_logits());
+            // SAFETY: an id of this vocabulary.
+            if unsafe { sys::llama_vocab_is_eog(self.vocab(), token as i32) } {
+                break;
+            }
+            let position = prompt.len() + answer.len();
+            answer.push(token);
+            if answer.len() < count {
+                self.decode(&sequence(&[token], 0, position));
+            }
+        }
+        answer
+    }
+
+    /// Drops what sequence `id` holds.
+    pub fn forget(&mut self, id: i32) {
+        // SAFETY: the context is alive.
+        let memory = unsafe { sys::llama_get_memory(self.context) };
+        // SAFETY: the memory of a live context.
+        assert!(unsafe { sys::llama_memory_seq_rm(memory, id, -1, -1) });
+    }
+
+    /// Computes `batch`; logits come of the last token of each run of one sequence.
+    pub fn decode(&mut self, batch: &[Entry]) {
+        // SAFETY: takes numbers.
+        let mut raw = unsafe { sys::llama_batch_init(batch.len() as i32, 0, 1) };
+        raw.n_tokens = batch.len() as i32;
+        for (index, entry) in batch.iter().enumerate() {
+            let next = batch.get(index + 1);
+            let output = next.is_none_or(|next| next.sequence != entry.sequence);
+            write(raw.token, index, entry.token as i32);
+            write(raw.pos, index, entry.position as i32);
+            write(raw.n_seq_id, index, 1);
+            write(raw.logits, index, i8::from(output));
+            // SAFETY: each entry has a list of one place.
+            write(unsafe { *raw.seq_id.add(index) }, 0, entry.sequence);
+        }
+        // SAFETY: a batch that is filled up to its length.
+        assert_eq!(unsafe { sys::llama_decode(self.context, raw) }, 0);
+        // SAFETY: made above, not used after.
+        unsafe { sys::llama_batch_free(raw) };
+    }
+
+    /// The logits of the last output of the last batch.
+    pub fn last_logits(&self) -> &[f32] {
+        self.logits(-1)
+    }
+
+    /// The logits of batch entry `index`, or from the end where it is negative.
+    pub fn logits(&self, index: i32) -> &[f32] {
+        // SAFETY: the vocabulary is alive.
+        let count = unsafe { sys::llama_vocab_n_tokens(self.vocab()) };
+        // SAFETY: the context is alive; llama.cpp checks the index.
+        let row = unsafe { sys::llama_get_logits_ith(self.context, index) };
+        assert!(!row.is_null());
+        // SAFETY: one row of logits, there until the next decode.
+        unsafe { std::slice::from_raw_parts(row, count as usize) }
+    }
+}
+
+impl Drop for Plain {
+    fn drop(&mut self) {
+        // SAFETY: made by llama.cpp and freed once, the context first.
+        unsafe { sys::llama_free(self.context) };
+        // SAFETY: as above.
+        unsafe { sys::llama_model_free(self.model) };
+    }
+}
+
+/// A token of a batch.
+pub struct Entry {
+    pub token: u32,
+    pub position: usize,
+    pub sequence: i32,
+}
+
+/// `tokens` of sequence `id` from `position` on.
+pub fn sequence(tokens: &[u32], id: i32, position: usize) -> Vec<Entry> {
+    let entry = |(index, &token)| Entry { token, position: position + index, sequence: id };
+    tokens.iter().enumerate().map(entry).collect()
+}
+
+fn write<T>(array: *mut T, index: usize, value: T) {
+    // SAFETY: the one caller stays within the arrays of a batch.
+    unsafe { array.add(index).write(value) };
+}
+
+/// The token with the highest logit, the lowest id among equals.
+pub fn likeliest(logits: &[f32]) -> u32 {
+    let mut best = 0;
+    for (index, &logit) in logits.iter().enumerate() {
+        if logit > logits[best] {
+            best = index;
+        }
+    }
+    best as u32
+}
