@@ -116,11 +116,14 @@ impl Scheduler {
             let Some(task) = self.waiting.pop_front() else {
                 return;
             };
+            let admitted = Instant::now();
+            // Before the job is admitted, so that a stop ends it on the spot: a text of megabytes
+            // takes longer to tokenise than a cancel may take, and nothing can interrupt it.
+            let tokens = self.tokens(&task);
             if !task.job.admit() {
                 continue;
             }
-            let admitted = Instant::now();
-            match self.tokens(&task) {
+            match tokens {
                 Ok(tokens) => self.start(index, Slot::new(task, tokens, index as u32, admitted)),
                 Err(error) => {
                     task.job.finish(Ending::Failed(error), None);

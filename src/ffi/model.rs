@@ -28,7 +28,7 @@ pub(super) static MODELS: Table<Model> = Table::new(0xf1d2, "model");
 /// | `n_ctx` | tokens of context for each job | the model's own, at most 4096 |
 /// | `n_parallel` | jobs that run together, 1 to 64; each takes memory for its context | 4 |
 /// | `n_threads` | threads that compute | one for each physical core |
-/// | `n_ubatch` | most tokens of one computation | 512 |
+/// | `n_ubatch` | most tokens of one computation, at least `n_parallel` | 512 |
 /// | `use_mmap` | map the file instead of reading it; do not change it while it is mapped | true |
 /// | `device` | `"AUTO"` or `"CPU"` | `"AUTO"` |
 /// | `chat_template` | a Jinja template in place of the model's own | the model's own |

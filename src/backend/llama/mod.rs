@@ -95,7 +95,8 @@ fn size(summary: &gguf::Summary, options: &LoadOptions) -> Result<ContextSize> {
     Ok(ContextSize {
         n_ctx,
         n_parallel: options.n_parallel,
-        n_ubatch: options.n_ubatch,
+        // One token of every sequence has to fit; llama.cpp asserts it.
+        n_ubatch: options.n_ubatch.max(options.n_parallel),
         n_threads: options.n_threads.unwrap_or_else(machine::physical_cores),
     })
 }
