@@ -66,6 +66,11 @@ pub(crate) fn set(level: Level, write: Option<Write>) -> Result<()> {
     Ok(())
 }
 
+/// Whether this thread is inside the sink.
+pub(crate) fn is_writing() -> bool {
+    WRITING.get()
+}
+
 /// Whether a line of `level` would be seen; callers skip formatting where it would not.
 pub(crate) fn enabled(level: Level) -> bool {
     level as i32 <= LEVEL.load(Ordering::Relaxed)

@@ -65,10 +65,17 @@ fn describe(seed: u64) -> Mutant {
 #[test]
 fn no_request_ends_the_process() {
     let Some(seeds) = children::range() else {
-        let outcomes = run("no_request_ends_the_process", number("FLUID_MUTATIONS", 110_000), 5_000);
-        for outcome in ["FLUID_OK", "FLUID_CANCELLED", "FLUID_ERROR_INVALID_JSON", "FLUID_ERROR_INVALID_UTF8",
-            "FLUID_ERROR_INVALID_REQUEST", "FLUID_ERROR_UNSUPPORTED", "FLUID_ERROR_CONTEXT_OVERFLOW"]
-        {
+        let outcomes =
+            run("no_request_ends_the_process", number("FLUID_MUTATIONS", 110_000), 5_000);
+        for outcome in [
+            "FLUID_OK",
+            "FLUID_CANCELLED",
+            "FLUID_ERROR_INVALID_JSON",
+            "FLUID_ERROR_INVALID_UTF8",
+            "FLUID_ERROR_INVALID_REQUEST",
+            "FLUID_ERROR_UNSUPPORTED",
+            "FLUID_ERROR_CONTEXT_OVERFLOW",
+        ] {
             assert!(outcomes.contains(outcome), "nothing came to {outcome}: {outcomes}");
         }
         return;
@@ -166,7 +173,8 @@ fn try_load(engine: &Engine, path: &str, options: &CStr) -> Result<String, Strin
     let path = CString::new(path).expect("no NUL");
     let mut job = null_mut();
     // SAFETY: C strings and a place for the handle.
-    let status = unsafe { fluid_load_model_start(engine.raw(), path.as_ptr(), options.as_ptr(), &mut job) };
+    let status =
+        unsafe { fluid_load_model_start(engine.raw(), path.as_ptr(), options.as_ptr(), &mut job) };
     if status != FLUID_OK {
         return judge(status, &last_error());
     }
@@ -177,7 +185,9 @@ fn try_load(engine: &Engine, path: &str, options: &CStr) -> Result<String, Strin
     // SAFETY: a place for the handle.
     if unsafe { fluid_job_take_model(job.raw(), &mut model) } == FLUID_OK {
         // SAFETY: a C string; no output is wanted.
-        let status = unsafe { fluid_generate(model, c"{\"prompt\": \"Hi\"}".as_ptr(), None, null_mut(), null_mut()) };
+        let status = unsafe {
+            fluid_generate(model, c"{\"prompt\": \"Hi\"}".as_ptr(), None, null_mut(), null_mut())
+        };
         judge(status, &last_error())?;
         fluid_model_free(model);
     }
@@ -205,7 +215,9 @@ fn try_request(model: &Model, request: &CStr, seed: u64) -> Result<String, Strin
 fn read(job: &Job) -> Result<String, String> {
     let mut tokens = 0;
     let end = loop {
-        let event = job.poll(support::PATIENCE).map_err(|status| format!("no end: {}", status_name(status)))?;
+        let event = job
+            .poll(support::PATIENCE)
+            .map_err(|status| format!("no end: {}", status_name(status)))?;
         if event.is_end() {
             break event;
         }

@@ -62,13 +62,18 @@ fn greedy_tokens_are_those_of_llama_cpp_itself() {
 fn a_prompt_of_many_batches_is_continued_as_by_llama_cpp() {
     let _turn = alone();
     let mut plain = plain();
-    let text: String = (0..100).map(|n| format!("Chapter {n} tells of the sea and the wind. ")).collect();
+    let text: String =
+        (0..100).map(|n| format!("Chapter {n} tells of the sea and the wind. ")).collect();
     let tokens = plain.tokenize(&text, true);
     assert!(tokens.len() > 2 * 512, "{} tokens", tokens.len());
     let answer = smollm2().answer(&greedy(&text));
     assert_eq!(answer.tokens(), plain.greedy(&tokens, LENGTH));
-    let progress: Vec<f64> = answer.events.iter().map(|event| event.progress).filter(|done| *done > 0.0).collect();
-    assert!(!progress.is_empty() && progress.is_sorted() && progress.iter().all(|done| *done < 1.0), "{progress:?}");
+    let progress: Vec<f64> =
+        answer.events.iter().map(|event| event.progress).filter(|done| *done > 0.0).collect();
+    assert!(
+        !progress.is_empty() && progress.is_sorted() && progress.iter().all(|done| *done < 1.0),
+        "{progress:?}"
+    );
 }
 
 #[test]
@@ -81,12 +86,16 @@ fn a_chat_is_rendered_as_the_model_was_trained() {
     };
     let default = "You are a helpful AI assistant named SmolLM, trained by Hugging Face";
     for (messages, prompt) in [
-        (json!([{"role": "system", "content": system}, {"role": "user", "content": user}]), markup(system)),
+        (
+            json!([{"role": "system", "content": system}, {"role": "user", "content": user}]),
+            markup(system),
+        ),
         (json!([{"role": "user", "content": [{"type": "text", "text": user}]}]), markup(default)),
     ] {
         let tokens = plain.tokenize(&prompt, false);
         let expected = plain.greedy(&tokens, LENGTH);
-        let answer = smollm2().answer(&json!({"messages": messages, "temperature": 0, "max_tokens": LENGTH}));
+        let answer = smollm2()
+            .answer(&json!({"messages": messages, "temperature": 0, "max_tokens": LENGTH}));
         assert_eq!(answer.tokens(), expected);
         let result = &answer.json;
         assert!(result["id"].as_str().is_some_and(|id| id.starts_with("chatcmpl-")), "{result}");
@@ -102,7 +111,11 @@ fn a_chat_is_rendered_as_the_model_was_trained() {
 fn a_completion_has_the_shape_of_openai() {
     let _turn = alone();
     let answer = &greedy_answers()[0];
-    assert!(answer.json["id"].as_str().is_some_and(|id| id.starts_with("cmpl-")), "{}", answer.json);
+    assert!(
+        answer.json["id"].as_str().is_some_and(|id| id.starts_with("cmpl-")),
+        "{}",
+        answer.json
+    );
     assert_eq!(answer.json["object"], "text_completion");
     assert_eq!(answer.json["choices"][0]["text"], json!(answer.text()));
     assert_eq!(answer.json["model"], "SmolLM2-135M-Instruct.Q4_1");
@@ -117,7 +130,10 @@ fn a_completion_has_the_shape_of_openai() {
 fn check_result(answer: &Answer, prompt_tokens: usize) {
     let result = &answer.json;
     let drawn = answer.tokens().len();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock").as_secs();
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("a clock")
+        .as_secs();
     assert!(result["created"].as_u64().is_some_and(|at| at <= now && at + 600 > now), "{result}");
     assert_eq!(result["choices"].as_array().map(Vec::len), Some(1));
     assert_eq!(result["choices"][0]["index"], 0);
@@ -129,7 +145,9 @@ fn check_result(answer: &Answer, prompt_tokens: usize) {
     let timings = &result["timings"];
     assert_eq!(timings["prompt_n"], prompt_tokens);
     assert_eq!(timings["predicted_n"], drawn);
-    for time in ["queued_ms", "prompt_ms", "prompt_per_second", "predicted_ms", "predicted_per_second"] {
+    for time in
+        ["queued_ms", "prompt_ms", "prompt_per_second", "predicted_ms", "predicted_per_second"]
+    {
         let least = if time == "queued_ms" { 0.0 } else { f64::MIN_POSITIVE };
         assert!(timings[time].as_f64().is_some_and(|value| value >= least), "{time}: {timings}");
     }
@@ -161,7 +179,10 @@ fn the_text_is_what_the_token_ids_stand_for() {
         waited += events.iter().filter(|event| event.text.is_empty() && !event.is_end()).count();
     }
     // Or else the draws were too tame to prove anything.
-    assert!(broken >= 5 && waited >= 5, "{broken} bytes that are no character, {waited} waits for the rest of one");
+    assert!(
+        broken >= 5 && waited >= 5,
+        "{broken} bytes that are no character, {waited} waits for the rest of one"
+    );
 }
 
 #[test]
@@ -179,7 +200,8 @@ fn a_seed_repeats_its_text_and_others_differ() {
     let distinct: std::collections::HashSet<&String> = texts.iter().collect();
     assert_eq!(distinct.len(), 4, "{texts:?}");
     // Without a seed the result names the one that was drawn, and it repeats the text.
-    let free = smollm2().answer(&json!({"prompt": "My favourite animal", "temperature": 1, "max_tokens": 24}));
+    let free = smollm2()
+        .answer(&json!({"prompt": "My favourite animal", "temperature": 1, "max_tokens": 24}));
     let drawn = &free.json["seed"];
     let mut request = request(0);
     request["seed"] = json!(drawn.as_u64().expect("a number") as i64);
@@ -243,8 +265,12 @@ fn emoji_that_come_byte_by_byte_arrive_whole() {
     let _turn = alone();
     let vocabulary = Vocabulary::read(&smollm2_path());
     for emoji in ["🎉", "😀", "🚀"] {
-        let bytes: Vec<u32> = emoji.bytes().map(|byte| vocabulary.byte(byte).expect("a token for each byte")).collect();
-        let bias: serde_json::Map<String, Value> = bytes.iter().map(|id| (id.to_string(), json!(100))).collect();
+        let bytes: Vec<u32> = emoji
+            .bytes()
+            .map(|byte| vocabulary.byte(byte).expect("a token for each byte"))
+            .collect();
+        let bias: serde_json::Map<String, Value> =
+            bytes.iter().map(|id| (id.to_string(), json!(100))).collect();
         // Only these four tokens can come, and the prompt shows in which order.
         let request = json!({"prompt": bytes.repeat(24), "logit_bias": bias, "temperature": 0, "max_tokens": 42});
         let answer = smollm2().answer(&request);
@@ -254,6 +280,10 @@ fn emoji_that_come_byte_by_byte_arrive_whole() {
             let whole = index % 4 == 3;
             assert_eq!(event.text, if whole { emoji } else { "" }, "event {index}");
         }
-        assert_eq!((answer.events[42].token, answer.events[42].text.as_str()), (None, "\u{fffd}"), "the cut one");
+        assert_eq!(
+            (answer.events[42].token, answer.events[42].text.as_str()),
+            (None, "\u{fffd}"),
+            "the cut one"
+        );
     }
 }

@@ -27,7 +27,9 @@ fn greedy(prompt: &str) -> Value {
 /// The answers to [`PROMPTS`], each computed alone.
 fn texts() -> &'static [String] {
     static TEXTS: OnceLock<Vec<String>> = OnceLock::new();
-    TEXTS.get_or_init(|| PROMPTS.iter().map(|prompt| smollm2().answer(&greedy(prompt)).text()).collect())
+    TEXTS.get_or_init(|| {
+        PROMPTS.iter().map(|prompt| smollm2().answer(&greedy(prompt)).text()).collect()
+    })
 }
 
 /// A request that goes on until it is stopped.
@@ -39,7 +41,10 @@ fn endless() -> Value {
 fn two_jobs_both_speak_before_either_ends() {
     let _turn = alone();
     let narrow = Engine::new("");
-    for options in [r#"{"n_parallel": 2, "n_ctx": 256, "n_threads": 1}"#, r#"{"n_parallel": 2, "n_ctx": 256, "n_threads": 1, "n_ubatch": 1}"#] {
+    for options in [
+        r#"{"n_parallel": 2, "n_ctx": 256, "n_threads": 1}"#,
+        r#"{"n_parallel": 2, "n_ctx": 256, "n_threads": 1, "n_ubatch": 1}"#,
+    ] {
         let model = narrow.load(&smollm2_path(), options);
         let jobs = [model.start(&endless()), model.start(&endless())];
         for _ in 0..4 {
@@ -70,7 +75,8 @@ fn eight_jobs_in_four_slots_say_what_each_says_alone() {
 #[test]
 fn a_seed_gives_the_same_text_beside_other_jobs() {
     let _turn = alone();
-    let request = json!({"prompt": "My favourite animal", "temperature": 1, "seed": 7, "max_tokens": 40});
+    let request =
+        json!({"prompt": "My favourite animal", "temperature": 1, "seed": 7, "max_tokens": 40});
     let alone = smollm2().answer(&request).text();
     let others = [smollm2().start(&endless()), smollm2().start(&endless())];
     for job in &others {
@@ -111,7 +117,9 @@ fn prompts_longer_than_the_context_name_both_numbers() {
     assert_eq!(status_name(answer.status), "FLUID_ERROR_CONTEXT_OVERFLOW");
     assert!(answer.error.contains("250") && answer.error.contains("2048"), "{}", answer.error);
     // The last one that fits: one token, and the context is full.
-    let answer = smollm2().answer(&json!({"prompt": vec![1000; 2_047], "temperature": 0, "logit_bias": {"1000": 100}}));
+    let answer = smollm2().answer(
+        &json!({"prompt": vec![1000; 2_047], "temperature": 0, "logit_bias": {"1000": 100}}),
+    );
     assert_eq!((answer.tokens().as_slice(), answer.finish_reason()), ([1000].as_slice(), "length"));
 }
 
@@ -144,9 +152,11 @@ fn two_engines_hold_the_same_model_at_the_same_time() {
     let texts = texts();
     let options = r#"{"n_parallel": 1, "n_ctx": 256, "n_threads": 1}"#;
     let engines = [Engine::new(""), Engine::new("")];
-    let models: Vec<Model> = engines.iter().map(|engine| engine.load(&smollm2_path(), options)).collect();
+    let models: Vec<Model> =
+        engines.iter().map(|engine| engine.load(&smollm2_path(), options)).collect();
     let twin = engines[0].load(&smollm2_path(), options);
-    let jobs: Vec<Job> = models.iter().chain([&twin]).map(|model| model.start(&greedy(PROMPTS[1]))).collect();
+    let jobs: Vec<Job> =
+        models.iter().chain([&twin]).map(|model| model.start(&greedy(PROMPTS[1]))).collect();
     for job in &jobs {
         assert_eq!(text_of(&job.read()), texts[1]);
     }

@@ -73,11 +73,13 @@ fn a_cancel_inside_a_long_prompt_comes_in_time() {
     with_model(|model| {
         // A quarter of it first, to know how long the whole takes here.
         let quarter = json!({"prompt": vec![1000; 375], "max_tokens": 1});
-        let whole = 4.0 * model.answer(&quarter).json["timings"]["prompt_ms"].as_f64().expect("a number");
+        let whole =
+            4.0 * model.answer(&quarter).json["timings"]["prompt_ms"].as_f64().expect("a number");
         let (mut worst, mut inside) = (Duration::ZERO, 0);
         for index in 0..TRIES {
             let job = model.start(&long_prompt());
-            let (late, events) = cancel_after(&job, Duration::from_secs_f64(whole * scattered(index).powi(2) / 1e3));
+            let (late, events) =
+                cancel_after(&job, Duration::from_secs_f64(whole * scattered(index).powi(2) / 1e3));
             let end = events.last().expect("a final event");
             assert_eq!(status_name(end.status), "FLUID_CANCELLED");
             assert_eq!(job.json()["choices"][0]["finish_reason"], "cancelled");
@@ -96,7 +98,8 @@ fn a_cancel_between_tokens_comes_in_time() {
         for index in 0..TRIES {
             let job = model.start(&endless());
             job.next_token();
-            let (late, events) = cancel_after(&job, Duration::from_secs_f64(0.1 * scattered(index)));
+            let (late, events) =
+                cancel_after(&job, Duration::from_secs_f64(0.1 * scattered(index)));
             assert_eq!(events.last().map(|end| end.status), Some(FLUID_CANCELLED));
             worst = worst.max(late);
         }
@@ -107,7 +110,9 @@ fn a_cancel_between_tokens_comes_in_time() {
 #[test]
 fn a_deadline_comes_in_time() {
     with_model(|model| {
-        for (what, request) in [("deadline in prefill", long_prompt()), ("deadline in decode", endless())] {
+        for (what, request) in
+            [("deadline in prefill", long_prompt()), ("deadline in decode", endless())]
+        {
             let mut worst = Duration::ZERO;
             for index in 0..TRIES {
                 let limit = 20 + (300.0 * scattered(index)) as u64;
@@ -135,11 +140,15 @@ fn a_cancel_comes_in_time_while_a_long_text_is_tokenised() {
         let (mut worst, mut inside) = (Duration::ZERO, 0);
         for index in 0..3 {
             let job = model.start(&book);
-            let (late, events) = cancel_after(&job, Duration::from_secs_f64(took * 0.8 * scattered(index)));
+            let (late, events) =
+                cancel_after(&job, Duration::from_secs_f64(took * 0.8 * scattered(index)));
             inside += u32::from(events.last().map(|end| end.status) == Some(FLUID_CANCELLED));
             worst = worst.max(late);
             // What goes on unseen must not be in the way of the next try.
-            assert_eq!(model.answer(&json!({"prompt": "a", "max_tokens": 1})).finish_reason(), "length");
+            assert_eq!(
+                model.answer(&json!({"prompt": "a", "max_tokens": 1})).finish_reason(),
+                "length"
+            );
         }
         assert!(inside >= 2, "{inside} of 3 were stopped in time to tell");
         report("cancel while tokenising", worst);

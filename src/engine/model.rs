@@ -202,11 +202,16 @@ impl Model {
 
 /// The template of the load options, else the model's own, else ChatML; `info` then holds it.
 fn choose_template(info: &mut ModelInfo, given: Option<String>) -> Result<Template> {
+    let is_given = given.is_some();
     let source = given.or_else(|| info.chat_template.take()).unwrap_or_else(|| {
         log!(Warn, "{}: has no chat template; using ChatML", info.name);
         CHATML.to_owned()
     });
-    let template = Template::new(&source, &info.bos, &info.eos)?;
+    let template =
+        Template::new(&source, &info.bos, &info.eos).map_err(|error| match is_given {
+            true => Error::invalid_request("chat_template", error.message()),
+            false => error,
+        })?;
     info.chat_template = Some(source);
     Ok(template)
 }

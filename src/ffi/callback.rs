@@ -29,24 +29,30 @@ thread_local! {
 /// Said before this thread waits for a job or a queue. A callback that waits does not read its
 /// own job's events meanwhile, and what it waits for may need that job's slot: those jobs run
 /// on with the bound of their event queue lifted.
-pub(super) fn about_to_wait() {
-    CALLING.with_borrow(|jobs| jobs.iter().for_each(|job| job.lift_bound()));
+///
+/// A log callback may run on the very thread that it would wait for: there it is `Busy`.
+pub(super) fn about_to_wait() -> Result<()> {
+    if crate::log::is_writing() {
+        let message = "the log callback cannot wait for a job: it may run on the job's own thread";
+        return Err(Error::new(ErrorKind::Busy, message));
+    }
+    // Gone in a host's exit handlers, as the thread's other values are; no callback runs then.
+    let _ = CALLING.try_with(|jobs| jobs.borrow().iter().for_each(|job| job.lift_bound()));
+    Ok(())
 }
 
 struct Calling;
 
 impl Calling {
     fn enter(job: &Arc<Job>) -> Self {
-        CALLING.with_borrow_mut(|jobs| jobs.push(Arc::clone(job)));
+        let _ = CALLING.try_with(|jobs| jobs.borrow_mut().push(Arc::clone(job)));
         Self
     }
 }
 
 impl Drop for Calling {
     fn drop(&mut self) {
-        CALLING.with_borrow_mut(|jobs| {
-            jobs.pop();
-        });
+        let _ = CALLING.try_with(|jobs| jobs.borrow_mut().pop());
     }
 }
 
@@ -85,7 +91,7 @@ pub(super) fn run(job: &Arc<Job>, callback: &Callback) -> Result<fluid_status> {
     let _closed = CloseOnDrop(job);
     let mut event = EventBox::new();
     let mut answer = Answer::GoOn;
-    about_to_wait();
+    about_to_wait().inspect_err(|_| job.close())?;
     loop {
         let next = match job.next(None) {
             Next::Event(next) => next,

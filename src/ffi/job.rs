@@ -45,6 +45,13 @@ fn get(job: *mut fluid_job) -> Result<Arc<JobHandle>> {
 }
 
 impl JobHandle {
+    fn check_detached(&self) -> Result<()> {
+        if self.job.is_attached() {
+            return Err(Error::new(ErrorKind::Busy, "the job's events come through its queue"));
+        }
+        Ok(())
+    }
+
     /// The place for the next event; while it is locked nobody else can read the job.
     fn reader(&self) -> Result<parking_lot::MutexGuard<'_, EventBox>> {
         self.event.try_lock().ok_or_else(|| {
@@ -79,12 +86,12 @@ pub unsafe extern "C" fn fluid_job_next(
         // SAFETY: the caller's promise.
         let out = unsafe { pointer::output(out_event, "out_event") }?;
         let handle = get(job)?;
-        if handle.job.is_attached() {
-            return Err(Error::new(ErrorKind::Busy, "the job's events come through its queue"));
-        }
+        handle.check_detached()?;
         let mut event = handle.reader()?;
+        // Asked again, for an attach may have come in between; now none can.
+        handle.check_detached()?;
         if timeout_ms != 0 {
-            about_to_wait();
+            about_to_wait()?;
         }
         Ok(match handle.job.next(wait_until(timeout_ms)) {
             Next::Event(next) => {
@@ -99,16 +106,24 @@ pub unsafe extern "C" fn fluid_job_next(
     })
 }
 
-/// Hands the next event of a job that its queue lists as ready to `found`.
-pub(super) fn read_listed(handle: &JobHandle) -> Result<Option<*const fluid_event>> {
-    let mut event = handle.reader()?;
-    Ok(match handle.job.next_listed() {
+/// The next event of a job that its queue lists as ready.
+pub(super) fn read_listed(handle: &JobHandle) -> Option<*const fluid_event> {
+    let mut event = loop {
+        match handle.event.try_lock() {
+            Some(event) => break event,
+            // An attach that is about to be refused holds it for a moment.
+            None if handle.job.is_attached() => std::thread::yield_now(),
+            // The queue was freed meanwhile, and the job has another reader.
+            None => return None,
+        }
+    };
+    match handle.job.next_listed() {
         Next::Event(next) => {
             event.fill(&handle.job, next);
             Some(event.as_ptr())
         }
         Next::Timeout | Next::End | Next::Closed => None,
-    })
+    }
 }
 
 /// Cancels a job. Its final event comes within 100 ms with `FLUID_CANCELLED`, unless the job

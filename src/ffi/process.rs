@@ -31,10 +31,7 @@ pub(super) fn prepare() {
         unsafe {
             libc::pthread_atfork(None, None, Some(after_fork));
         }
-        // SAFETY: as above.
-        unsafe {
-            libc::atexit(at_exit);
-        }
+        before_exit();
     });
 }
 
@@ -44,8 +41,31 @@ unsafe extern "C" fn after_fork() {
     FORKED.store(true, Ordering::Relaxed);
 }
 
-/// Jobs may run when `main` returns: they end here, before the destructors that their native
-/// code relies on.
+/// Has [`at_exit`] run when the process ends. glibc's `atexit` is linked into the library and calls
+/// `__cxa_atexit`, which shim.cpp makes do nothing; `on_exit` does not.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn before_exit() {
+    extern "C" {
+        fn on_exit(
+            function: extern "C" fn(libc::c_int, *mut libc::c_void),
+            argument: *mut libc::c_void,
+        ) -> libc::c_int;
+    }
+    extern "C" fn run(_status: libc::c_int, _argument: *mut libc::c_void) {
+        at_exit();
+    }
+    // SAFETY: a plain function of a library that is never unloaded.
+    unsafe { on_exit(run, std::ptr::null_mut()) };
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn before_exit() {
+    // SAFETY: a plain function of a library that is never unloaded.
+    unsafe { libc::atexit(at_exit) };
+}
+
+/// Jobs may run when `main` returns: they end here. Native code may use its static objects up to
+/// then, which is why shim.cpp sees to it that these are not destroyed.
 extern "C" fn at_exit() {
     if !is_forked() {
         // Nothing is left to tell a panic to.

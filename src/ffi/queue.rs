@@ -66,7 +66,7 @@ pub unsafe extern "C" fn fluid_queue_next(
             .try_lock()
             .ok_or_else(|| Error::new(ErrorKind::Busy, "another thread is reading this queue"))?;
         if timeout_ms != 0 {
-            about_to_wait();
+            about_to_wait()?;
         }
         let deadline = wait_until(timeout_ms);
         loop {
@@ -77,7 +77,7 @@ pub unsafe extern "C" fn fluid_queue_next(
             };
             // Freed meanwhile, or read through another queue: nothing to hand out.
             let Ok(ready) = JOBS.get(tag) else { continue };
-            if let Some(next) = read_listed(&ready)? {
+            if let Some(next) = read_listed(&ready) {
                 *last = Some(ready);
                 job.set(pointer::handle(tag));
                 event.set(next);

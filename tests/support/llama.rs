@@ -1,5 +1,6 @@
 //! llama.cpp by itself, in its plainest loop: what the library's answers are compared with.
 //! A model must have been loaded through the library before, which starts llama.cpp.
+#![allow(clippy::multiple_unsafe_ops_per_block, reason = "llama.cpp is called as C would")]
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part of this")]
 
 use std::ffi::CString;
@@ -45,7 +46,9 @@ impl Plain {
         let (start, length) = (text.as_ptr().cast(), text.len() as i32);
         let (room, places) = (tokens.as_mut_ptr(), tokens.len() as i32);
         // SAFETY: `length` bytes of text, and room for more tokens than there can be.
-        let count = unsafe { sys::llama_tokenize(self.vocab(), start, length, room, places, add_special, true) };
+        let count = unsafe {
+            sys::llama_tokenize(self.vocab(), start, length, room, places, add_special, true)
+        };
         tokens.truncate(usize::try_from(count).expect("enough room"));
         tokens.into_iter().map(|token| token as u32).collect()
     }

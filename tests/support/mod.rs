@@ -32,7 +32,8 @@ pub fn smollm2() -> &'static Model {
     static SHARED: OnceLock<(Engine, Model)> = OnceLock::new();
     let make = || {
         let engine = Engine::new("");
-        let model = engine.load(&smollm2_path(), r#"{"n_parallel": 4, "n_ctx": 2048, "n_threads": 1}"#);
+        let model =
+            engine.load(&smollm2_path(), r#"{"n_parallel": 4, "n_ctx": 2048, "n_threads": 1}"#);
         (engine, model)
     };
     &SHARED.get_or_init(make).1
@@ -173,7 +174,16 @@ impl Engine {
         let mut model = null_mut();
         let (path, options) = (c_string(path), c_string(options));
         // SAFETY: C strings, no callback, and a place for the handle.
-        ok(unsafe { fluid_load_model(self.0, path.as_ptr(), pointer_or_null(&options), None, null_mut(), &mut model) });
+        ok(unsafe {
+            fluid_load_model(
+                self.0,
+                path.as_ptr(),
+                pointer_or_null(&options),
+                None,
+                null_mut(),
+                &mut model,
+            )
+        });
         Model(model)
     }
 }
@@ -197,7 +207,9 @@ impl Drop for Model {
     fn drop(&mut self) {
         let status = fluid_model_free(self.0);
         // Invalid when its engine was freed before.
-        assert!([FLUID_OK, FLUID_ERROR_INVALID_HANDLE].contains(&status) || std::thread::panicking());
+        assert!(
+            [FLUID_OK, FLUID_ERROR_INVALID_HANDLE].contains(&status) || std::thread::panicking()
+        );
     }
 }
 
@@ -258,7 +270,9 @@ impl Model {
         let user_data = (&raw mut events).cast();
         let mut json = null_mut();
         // SAFETY: a C string, a callback that fits its user data, and a place for the string.
-        let status = unsafe { fluid_generate(self.0, request.as_ptr(), Some(on_event), user_data, &mut json) };
+        let status = unsafe {
+            fluid_generate(self.0, request.as_ptr(), Some(on_event), user_data, &mut json)
+        };
         let error = last_error();
         let json = match status >= FLUID_OK {
             true => take_json(json),
@@ -280,7 +294,8 @@ impl Model {
 
     pub fn start(&self, request: &Value) -> Job {
         let request = c_string(&request.to_string());
-        self.try_start(&request).unwrap_or_else(|status| panic!("{}: {}", status_name(status), last_error()))
+        self.try_start(&request)
+            .unwrap_or_else(|status| panic!("{}: {}", status_name(status), last_error()))
     }
 
     pub fn try_start(&self, request: &CStr) -> Result<Job, fluid_status> {
@@ -330,7 +345,12 @@ impl Job {
     pub fn next_token(&self) -> Event {
         loop {
             let event = self.next();
-            assert!(!event.is_end(), "the job ended as {}: {}", status_name(event.status), event.text);
+            assert!(
+                !event.is_end(),
+                "the job ended as {}: {}",
+                status_name(event.status),
+                event.text
+            );
             if event.kind == FLUID_EVENT_TOKEN {
                 return event;
             }
@@ -343,7 +363,11 @@ impl Job {
         while !events.last().is_some_and(Event::is_end) {
             events.push(self.next());
         }
-        assert_eq!(self.poll(Duration::ZERO).err(), Some(FLUID_END), "something came after the end");
+        assert_eq!(
+            self.poll(Duration::ZERO).err(),
+            Some(FLUID_END),
+            "something came after the end"
+        );
         events
     }
 

@@ -37,8 +37,6 @@ struct assert_failed : std::runtime_error {
 thread_local int  depth         = 0;
 thread_local bool assert_thrown = false;
 
-std::terminate_handler host_terminate_handler = nullptr;
-
 void on_abort(const char * message) {
     if (depth > 0 && std::uncaught_exceptions() == 0) {
         assert_thrown = true;
@@ -74,22 +72,24 @@ template <typename Body> void guarded(failure * out, Body && body) noexcept {
     }
 }
 
-// Runs before the constructors of ggml.cpp, which replaces the host's terminate handler.
-__attribute__((constructor(101))) void remember_terminate_handler() {
-    host_terminate_handler = std::get_terminate();
-}
-
 }  // namespace
 
 extern "C" {
+
+#ifdef __linux__
+// On Linux the library is linked with --wrap=__cxa_atexit (see build.rs): what registers the
+// destructors of llama.cpp's and ggml's static objects comes here, and they are never destroyed.
+// exit() would destroy those made after our own exit handler was set before it calls that
+// handler, while worker threads still use them.
+int __wrap___cxa_atexit(void (*)(void *), void *, void *) {
+    return 0;
+}
+#endif
 
 // Once, before anything else of llama.cpp is called.
 void fluid_llama_prepare(ggml_log_callback log) {
     llama_log_set(log, nullptr);
     ggml_set_abort_callback(on_abort);
-    if (host_terminate_handler != nullptr) {
-        std::set_terminate(host_terminate_handler);
-    }
 }
 
 llama_model * fluid_llama_load(const char * path, const llama_model_params * params, failure * out) {
