@@ -19,9 +19,11 @@
  *            are JSON; requests and results in OpenAI's field names.
  * Events     A job tells of itself in events and ends with exactly one FLUID_EVENT_END. When
  *            its reader is slow, the job pauses; other jobs go on.
- * Cancelling By a callback's return value, fluid_job_cancel, a deadline, or freeing: the final
- *            event comes within 100 ms. Native work that cannot be stopped goes on unseen until
- *            it ends; fluid_engine_free waits for it.
+ * Cancelling By a callback's return value, fluid_job_cancel, a deadline, or freeing. A job that
+ *            waits, or a load, ends at once; a running generation after the current node of the
+ *            model's graph, which takes milliseconds with small models (the tests bound it by
+ *            100 ms). Native work of a load that cannot be stopped goes on unseen until it
+ *            ends; fluid_engine_free waits for it.
  * Safety     Nothing here prints, exits or aborts; bad paths, broken files, wrong JSON, a panic
  *            or a C++ exception are statuses. What cannot be caught inside a process is an
  *            abort() or a fault on a thread of the model library itself: files and requests
@@ -35,10 +37,12 @@
  *   any thread, any number at once:        all functions not named below
  *   one thread at a time for each handle   fluid_job_next, fluid_queue_next
  *     (others get FLUID_ERROR_BUSY):
- *   not from inside the log callback       fluid_log_set
- *     (FLUID_ERROR_BUSY):
+ *   not from inside the log callback       fluid_log_set, and what waits: fluid_load_model,
+ *     (FLUID_ERROR_BUSY):                  fluid_generate, fluid_job_next and fluid_queue_next
+ *                                          with a timeout other than 0
  *   Event callbacks run on the thread that made the blocking call, and every function may be
- *   called from inside. The log callback runs on any thread.
+ *   called from inside. The log callback runs on any thread; frees inside it do not wait.
+ *   Leave a callback by returning: no longjmp, no pthread_exit, no cancellation of the thread.
  */
 
 // Version of the binary interface this header describes: the major number in the upper 16
@@ -65,7 +69,7 @@ typedef int32_t fluid_event_kind;
 
 // One thing that happened in a job. Read no field beyond `struct_size`: the struct grows at
 // its end. The event and all it points to belong to the library.
-typedef struct {
+typedef struct fluid_event {
   // Bytes of the struct as the library knows it.
   uint32_t struct_size;
   // What happened: one of `FLUID_EVENT_...`.
@@ -102,7 +106,7 @@ typedef struct {
 // Called with each event of a job, on the thread that made the blocking call, and never after
 // that call has returned. The event is borrowed until the callback returns. Return 0 to go on,
 // anything else to cancel the job; then it is not called again.
-typedef int32_t (*fluid_event_fn)(const fluid_event *event, void *user_data);
+typedef int32_t (*fluid_event_fn)(const struct fluid_event *event, void *user_data);
 
 // How much a log line matters.
 typedef int32_t fluid_log_level;
@@ -243,16 +247,16 @@ void fluid_string_free(char *text);
 //
 // Callers see to it that:
 // `options_json` is `NULL` or NUL-terminated; `out_engine` is `NULL` or can be written to.
-fluid_status fluid_engine_new(const char *options_json, fluid_engine **out_engine);
+fluid_status fluid_engine_new(const char *options_json, struct fluid_engine **out_engine);
 
 // Frees an engine: cancels its jobs, frees its models, joins its threads. Native work that
 // cannot be stopped (one node of a model's graph, the reading of a model's metadata) is waited
 // for. Handles of its models then are invalid; handles of its jobs live until they are freed,
-// their events and results too. Calls that wait for its jobs return `FLUID_CANCELLED`. `NULL`
-// does nothing.
+// their events and results too. Its jobs end with `FLUID_CANCELLED`, and so do the calls that
+// run them. Inside the log callback it does not wait. `NULL` does nothing.
 //
 // Errors: `FLUID_ERROR_INVALID_HANDLE` when it was freed before.
-fluid_status fluid_engine_free(fluid_engine *engine);
+fluid_status fluid_engine_free(struct fluid_engine *engine);
 
 // Loads the model at `path` and waits until it can be used.
 //
@@ -282,12 +286,12 @@ fluid_status fluid_engine_free(fluid_engine *engine);
 // Callers see to it that:
 // Strings are NUL-terminated; `out_model` can be written to; `callback` can be called with
 // `user_data` until this returns.
-fluid_status fluid_load_model(fluid_engine *engine,
+fluid_status fluid_load_model(struct fluid_engine *engine,
                               const char *path,
                               const char *options_json,
                               fluid_event_fn callback,
                               void *user_data,
-                              fluid_model **out_model);
+                              struct fluid_model **out_model);
 
 // Starts to load a model; arguments, outcomes and errors as of `fluid_load_model`, except that
 // what concerns the file comes with the final event. After a final event with `FLUID_OK`,
@@ -296,10 +300,10 @@ fluid_status fluid_load_model(fluid_engine *engine,
 //
 // Callers see to it that:
 // Strings are NUL-terminated; `out_job` can be written to.
-fluid_status fluid_load_model_start(fluid_engine *engine,
+fluid_status fluid_load_model_start(struct fluid_engine *engine,
                                     const char *path,
                                     const char *options_json,
-                                    fluid_job **out_job);
+                                    struct fluid_job **out_job);
 
 // Describes a model as a JSON object: `name`, `path`, `architecture`, `parameters`,
 // `file_bytes`, `weights_bytes`, `quantization`, `context_length` (of one job),
@@ -308,14 +312,14 @@ fluid_status fluid_load_model_start(fluid_engine *engine,
 //
 // Callers see to it that:
 // `out_json` can be written to.
-fluid_status fluid_model_info(fluid_model *model, char **out_json);
+fluid_status fluid_model_info(struct fluid_model *model, char **out_json);
 
 // Frees a model: its running and waiting jobs end as cancelled, its memory is given back, its
 // threads are joined. Safe while other threads use the model: their calls return. `NULL` does
 // nothing.
 //
 // Errors: `FLUID_ERROR_INVALID_HANDLE` when it was freed before.
-fluid_status fluid_model_free(fluid_model *model);
+fluid_status fluid_model_free(struct fluid_model *model);
 
 // Generates an answer and waits for its end.
 //
@@ -323,13 +327,16 @@ fluid_status fluid_model_free(fluid_model *model);
 // the call: `messages`, or `prompt` (a text, or an array of token ids) for a raw completion;
 // `max_tokens` or `max_completion_tokens`, `stop`, `temperature`, `top_p`, `seed`, `logit_bias`,
 // `presence_penalty`, `frequency_penalty`; of our own: `top_k`, `min_p`, `repeat_penalty`,
-// `repeat_last_n`, `chat_template_kwargs`, `deadline_ms`. What the request leaves out is as in
-// llama.cpp: temperature 0.8, top_k 40, top_p 0.95, min_p 0.05, no penalties, a random seed. A
+// `repeat_last_n`, `chat_template_kwargs`, `deadline_ms`. What the request leaves out is as the
+// model file recommends, else as in llama.cpp: temperature 0.8, top_k 40, top_p 0.95, min_p
+// 0.05, no penalties, a random seed. A
 // field that OpenAI defines and this build lacks is refused; a field that nobody defines is
 // ignored and logged.
 //
-// `callback` may be `NULL`; it gets a `FLUID_EVENT_TOKEN` for each token and the final event, on
-// this thread, and can cancel. `user_data` is handed to it.
+// `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` while a long prompt is read, a
+// `FLUID_EVENT_TOKEN` for each token, and the final event, on this thread, and can cancel.
+// `user_data` is handed to it. It is not called while the job waits for a slot: where that may
+// take long, set `deadline_ms`, or use `fluid_generate_start` and `fluid_job_cancel`.
 //
 // `out_json` may be `NULL`. On `FLUID_OK`, `FLUID_CANCELLED` and `FLUID_DEADLINE` `*out_json` is
 // OpenAI's result object with the text so far, `usage`, `finish_reason` ("stop", "length",
@@ -343,7 +350,7 @@ fluid_status fluid_model_free(fluid_model *model);
 // Callers see to it that:
 // `request_json` is NUL-terminated; `out_json` is `NULL` or can be written to; `callback` can
 // be called with `user_data` until this returns.
-fluid_status fluid_generate(fluid_model *model,
+fluid_status fluid_generate(struct fluid_model *model,
                             const char *request_json,
                             fluid_event_fn callback,
                             void *user_data,
@@ -355,9 +362,9 @@ fluid_status fluid_generate(fluid_model *model,
 //
 // Callers see to it that:
 // `request_json` is NUL-terminated; `out_job` can be written to.
-fluid_status fluid_generate_start(fluid_model *model,
+fluid_status fluid_generate_start(struct fluid_model *model,
                                   const char *request_json,
-                                  fluid_job **out_job);
+                                  struct fluid_job **out_job);
 
 // Waits for the job's next event: `timeout_ms` 0 only looks, below 0 waits for as long as it
 // takes. On `FLUID_OK` `*out_event` is borrowed until the next call of this function for the
@@ -369,12 +376,14 @@ fluid_status fluid_generate_start(fluid_model *model,
 //
 // Callers see to it that:
 // `out_event` can be written to.
-fluid_status fluid_job_next(fluid_job *job, int32_t timeout_ms, const fluid_event **out_event);
+fluid_status fluid_job_next(struct fluid_job *job,
+                            int32_t timeout_ms,
+                            const struct fluid_event **out_event);
 
-// Cancels a job. Its final event comes within 100 ms with `FLUID_CANCELLED`, unless the job
-// ended before; native work that cannot be stopped goes on unseen until it ends. Any thread may
+// Cancels a job. Its final event comes with `FLUID_CANCELLED`, unless the job ended before: at
+// once for a load or a job that waits, else after the current node of the model's graph. Any thread may
 // call this at any time.
-fluid_status fluid_job_cancel(fluid_job *job);
+fluid_status fluid_job_cancel(struct fluid_job *job);
 
 // The result of a job that has ended: of a generation, OpenAI's object as `fluid_generate`
 // describes it, also when it was cancelled or failed; of a load, `{}`. `*out_json` is borrowed
@@ -384,7 +393,7 @@ fluid_status fluid_job_cancel(fluid_job *job);
 //
 // Callers see to it that:
 // `out_json` can be written to.
-fluid_status fluid_job_json(fluid_job *job, const char **out_json);
+fluid_status fluid_job_json(struct fluid_job *job, const char **out_json);
 
 // Takes the model out of a load that ended with `FLUID_OK`, once. A load that is freed before
 // frees its model. `*out_model` is owned by the caller, free with `fluid_model_free`.
@@ -394,27 +403,27 @@ fluid_status fluid_job_json(fluid_job *job, const char **out_json);
 //
 // Callers see to it that:
 // `out_model` can be written to.
-fluid_status fluid_job_take_model(fluid_job *job, fluid_model **out_model);
+fluid_status fluid_job_take_model(struct fluid_job *job, struct fluid_model **out_model);
 
 // Has `queue` deliver the job's events, those that wait included. A job stays with its queue
 // until either is freed.
 //
 // Errors: `FLUID_ERROR_BUSY` when the job is attached already, or a thread waits in
 // `fluid_job_next` for it.
-fluid_status fluid_job_attach(fluid_job *job, fluid_queue *queue);
+fluid_status fluid_job_attach(struct fluid_job *job, struct fluid_queue *queue);
 
 // Frees a job: cancels it if it runs; a thread that waits in `fluid_job_next` for it returns
 // `FLUID_CANCELLED`. Its events and its `fluid_job_json` text are gone. `NULL` does nothing.
 //
 // Errors: `FLUID_ERROR_INVALID_HANDLE` when it was freed before.
-fluid_status fluid_job_free(fluid_job *job);
+fluid_status fluid_job_free(struct fluid_job *job);
 
 // Makes a queue. Attach jobs to it with `fluid_job_attach`. On success `*out_queue` is owned by
 // the caller, free with `fluid_queue_free`.
 //
 // Callers see to it that:
 // `out_queue` can be written to.
-fluid_status fluid_queue_new(fluid_queue **out_queue);
+fluid_status fluid_queue_new(struct fluid_queue **out_queue);
 
 // Waits for the next event of any attached job, in turn among the jobs that have one:
 // `timeout_ms` 0 only looks, below 0 waits for as long as it takes. On `FLUID_OK` `*out_job` is
@@ -426,21 +435,16 @@ fluid_status fluid_queue_new(fluid_queue **out_queue);
 //
 // Callers see to it that:
 // `out_job` and `out_event` can be written to.
-fluid_status fluid_queue_next(fluid_queue *queue,
+fluid_status fluid_queue_next(struct fluid_queue *queue,
                               int32_t timeout_ms,
-                              fluid_job **out_job,
-                              const fluid_event **out_event);
+                              struct fluid_job **out_job,
+                              const struct fluid_event **out_event);
 
 // Frees a queue. Its jobs go on; their events can be read with `fluid_job_next` again. A thread
 // that waits in `fluid_queue_next` returns `FLUID_CANCELLED`. `NULL` does nothing.
 //
 // Errors: `FLUID_ERROR_INVALID_HANDLE` when it was freed before.
-fluid_status fluid_queue_free(fluid_queue *queue);
-
-extern void fluid_call_log(void (*callback)(fluid_log_level, const char*, void*),
-                           fluid_log_level level,
-                           const char *line,
-                           void *user_data);
+fluid_status fluid_queue_free(struct fluid_queue *queue);
 
 // Sets the one log callback of the process; `level` and what matters more is passed to it.
 // `NULL` makes the log silent again, as it is at first. Returns once all running calls of the

@@ -279,6 +279,48 @@ fn freeing_a_model_or_an_engine_ends_its_jobs_and_joins() {
 }
 
 #[test]
+fn what_was_said_before_a_free_is_kept() {
+    let engine = engine();
+    let model = load(&engine, &endless(500), "");
+    let job = start(&model, GO);
+    for _ in 0..5 {
+        assert!(matches!(next(&job), Body::Token { .. }));
+    }
+    model.stop();
+    let (rest, ending) = read(&job);
+    assert_eq!(ending, Ending::Cancelled);
+    let json: serde_json::Value =
+        serde_json::from_str(&job.json().expect("a result")).expect("JSON");
+    assert_eq!(json["choices"][0]["text"], format!("xxxxx{rest}"));
+    assert_eq!(json["choices"][0]["finish_reason"], "cancelled");
+    assert_eq!(json["usage"]["completion_tokens"], 5 + rest.len());
+}
+
+#[test]
+fn jobs_that_nobody_reads_do_not_hold_all_slots() {
+    let engine = Engine::new(EngineOptions::parse(r#"{"event_queue": 2}"#).expect("options"));
+    let model = load(&engine, r#"{"reply": "a longer answer"}"#, r#"{"n_parallel": 2}"#);
+    let unread = [start(&model, GO), start(&model, GO)];
+    let last = start(&model, GO);
+    assert_eq!(read(&last), ("a longer answer".to_owned(), Ending::Done));
+    for job in &unread {
+        assert_eq!(read(job), ("a longer answer".to_owned(), Ending::Done));
+    }
+}
+
+#[test]
+fn a_word_without_end_is_refused_before_a_tokeniser_sees_it() {
+    let engine = engine();
+    let model = load(&engine, "{}", r#"{"n_ctx": 1000000}"#);
+    for (text, fits) in [("a ".repeat(100_000), true), ("a".repeat(100_000), false)] {
+        let (_, ending) = read(&start(&model, &format!(r#"{{"prompt": "{text}"}}"#)));
+        let refused =
+            matches!(&ending, Ending::Failed(error) if error.kind() == ErrorKind::InvalidRequest);
+        assert_eq!(refused, !fits, "{ending:?}");
+    }
+}
+
+#[test]
 fn a_closed_job_wakes_its_reader() {
     let engine = engine();
     let model = load(&engine, &endless(50_000), "");

@@ -28,6 +28,11 @@ impl Interrupt {
         self.0.store(false, Ordering::Release);
     }
 
+    /// The flag itself, for native code to read while `self` or a clone of it lives.
+    pub fn as_ptr(&self) -> *const AtomicBool {
+        Arc::as_ptr(&self.0)
+    }
+
     /// Whether the computation should stop.
     pub fn is_raised(&self) -> bool {
         self.0.load(Ordering::Acquire)
@@ -92,11 +97,13 @@ pub struct Vocab {
     // `ends[i]` is where the bytes of token `i` end.
     ends: Vec<usize>,
     end_of_generation: Vec<bool>,
+    longest: usize,
 }
 
 impl Vocab {
     /// Appends a token: its bytes (none for a control token), and whether it ends an answer.
     pub fn push(&mut self, bytes: &[u8], end_of_generation: bool) {
+        self.longest = self.longest.max(bytes.len());
         self.bytes.extend_from_slice(bytes);
         self.ends.push(self.bytes.len());
         self.end_of_generation.push(end_of_generation);
@@ -120,6 +127,11 @@ impl Vocab {
         };
         let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.bytes[start..end]
+    }
+
+    /// Bytes of the longest token.
+    pub fn longest_piece(&self) -> usize {
+        self.longest
     }
 
     /// Whether `token` ends an answer.

@@ -276,13 +276,16 @@ impl Job {
             return;
         }
         state.stop = Some(cause);
-        let orphan = match state.phase {
-            Phase::Loose => self.end(&mut state, cause.ending()),
-            _ => None,
-        };
+        if state.phase == Phase::Running {
+            drop(state);
+            self.signal.interrupt();
+            return;
+        }
+        let orphan = self.end(&mut state, cause.ending());
         drop(state);
         drop(orphan);
-        self.signal.interrupt();
+        // Others' computation goes on.
+        self.signal.wake();
     }
 
     /// The next event, waiting until `deadline`; `None` waits for as long as it takes.

@@ -5,6 +5,7 @@ pub mod completion;
 pub mod event;
 pub mod job;
 pub mod model;
+pub mod own_thread;
 pub mod queue;
 mod scheduler;
 mod signal;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use self::job::{Job, Outcome};
-use self::model::Setup;
+use self::model::{Model, Setup};
 use self::signal::Signal;
 use self::timer::Timer;
 use self::worker::{Load, Worker};
@@ -67,9 +68,14 @@ impl Engine {
         workers.running.push(worker);
         drop(workers);
         if let Some(limit) = deadline {
-            self.timer.watch(&job, limit)?;
+            self.timer.watch(&job, limit).inspect_err(|_| job.close())?;
         }
         Ok(job)
+    }
+
+    /// Whether `model` was loaded by this engine.
+    pub fn owns(&self, model: &Model) -> bool {
+        model.has_timer(&self.timer)
     }
 
     /// Cancels all jobs, frees all models and joins all threads. Native work that cannot be

@@ -79,6 +79,11 @@ impl Model {
         }))
     }
 
+    /// Whether `timer` is that of the model's engine, which is the engine's own.
+    pub(super) fn has_timer(&self, timer: &Arc<Timer>) -> bool {
+        Arc::ptr_eq(&self.setup.timer, timer)
+    }
+
     /// Cancels the jobs and waits until the native memory is given back.
     pub fn stop(&self) {
         self.worker.stop();

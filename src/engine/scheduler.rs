@@ -20,6 +20,22 @@ use crate::error::{Error, ErrorKind, Result};
 /// enough that running streams barely pause.
 const SHARED_CHUNK: usize = 128;
 
+/// Characters without white space, or of nothing else. Some of llama.cpp's tokenisers match such
+/// runs with std::regex, which recurses for each character: longer ones overflow the stack.
+const LONGEST_WORD: usize = 64 * 1024;
+
+/// Length of the longest stretch of characters that are alike.
+fn longest_run(text: &str, alike: impl Fn(&char, &char) -> bool) -> usize {
+    let (mut longest, mut run, mut before) = (0, 0, None);
+    for character in text.chars() {
+        let goes_on = before.is_some_and(|before| alike(&before, &character));
+        run = if goes_on { run + 1 } else { 1 };
+        longest = longest.max(run);
+        before = Some(character);
+    }
+    longest
+}
+
 pub(super) struct Scheduler {
     backend: Box<dyn Backend>,
     limits: Limits,
@@ -53,6 +69,13 @@ impl Scheduler {
 
     /// Works until the signal says to shut down; jobs that are left end as cancelled.
     pub(super) fn run(&mut self, tasks: &Receiver<Task>, woken: &Receiver<()>) {
+        self.work(tasks, woken);
+        for index in 0..self.slots.len() {
+            self.retire(index, Ending::Cancelled);
+        }
+    }
+
+    fn work(&mut self, tasks: &Receiver<Task>, woken: &Receiver<()>) {
         loop {
             // Cleared before the jobs are looked at: a stop that comes later raises it again.
             self.signal.interrupt_flag().clear();
@@ -60,10 +83,11 @@ impl Scheduler {
                 return;
             }
             self.retire_stopped();
-            self.admit();
+            let admitted = self.admit();
             let generated = self.generate();
             let prefilled = self.prefill(generated);
-            if !generated && !prefilled && !self.wait(tasks, woken) {
+            let busy = admitted || generated || prefilled || self.make_way();
+            if !busy && !self.wait(tasks, woken) {
                 return;
             }
         }
@@ -110,26 +134,39 @@ impl Scheduler {
         }
     }
 
-    /// Puts waiting tasks into free slots, first come, first served.
-    fn admit(&mut self) {
-        while let Some(index) = self.slots.iter().position(Option::is_none) {
-            let Some(task) = self.waiting.pop_front() else {
-                return;
-            };
-            let admitted = Instant::now();
-            // Before the job is admitted, so that a stop ends it on the spot: a text of megabytes
-            // takes longer to tokenise than a cancel may take, and nothing can interrupt it.
-            let tokens = self.tokens(&task);
-            if !task.job.admit() {
-                continue;
-            }
-            match tokens {
-                Ok(tokens) => self.start(index, Slot::new(task, tokens, index as u32, admitted)),
-                Err(error) => {
-                    task.job.finish(Ending::Failed(error), None);
-                }
+    /// Puts the first waiting task into a free slot, if there is one. One at a turn: tokenising a
+    /// long text takes its time. False: nothing to do.
+    fn admit(&mut self) -> bool {
+        let Some(index) = self.slots.iter().position(Option::is_none) else {
+            return false;
+        };
+        let Some(task) = self.waiting.pop_front() else {
+            return false;
+        };
+        let admitted = Instant::now();
+        // Before the job is admitted, so that a stop ends it on the spot: a text of megabytes
+        // takes longer to tokenise than a cancel may take, and nothing can interrupt it.
+        let tokens = self.tokens(&task);
+        if !task.job.admit() {
+            return true;
+        }
+        match tokens {
+            Ok(tokens) => self.start(index, Slot::new(task, tokens, index as u32, admitted)),
+            Err(error) => {
+                task.job.finish(Ending::Failed(error), None);
             }
         }
+        true
+    }
+
+    /// When jobs wait and the readers of all running ones are slow: lets the oldest run on
+    /// without bound, for its reader may read the others first. False: nobody waits.
+    fn make_way(&mut self) -> bool {
+        if self.waiting.is_empty() {
+            return false;
+        }
+        let oldest = self.slots.iter().flatten().min_by_key(|slot| slot.admitted());
+        oldest.inspect(|slot| slot.job().lift_bound()).is_some()
     }
 
     fn start(&mut self, index: usize, slot: Slot) {
@@ -144,7 +181,10 @@ impl Scheduler {
     fn tokens(&mut self, task: &Task) -> Result<Vec<u32>> {
         let tokens = match &task.input {
             Input::Tokens(tokens) => tokens.clone(),
-            Input::Text { text, special } => self.backend.tokenize(text, *special)?,
+            Input::Text { text, special } => {
+                self.check_text(text)?;
+                self.backend.tokenize(text, *special)?
+            }
         };
         if tokens.is_empty() {
             return Err(Error::invalid_request(
@@ -161,6 +201,26 @@ impl Scheduler {
             return Err(Error::new(ErrorKind::ContextOverflow, message));
         }
         Ok(tokens)
+    }
+
+    /// Refuses a text that cannot fit, or that a tokeniser might choke on, before it is tokenised.
+    fn check_text(&self, text: &str) -> Result<()> {
+        let (n_ctx, longest) = (self.limits.n_ctx as usize, self.vocab.longest_piece());
+        if text.len() / longest.max(1) > n_ctx {
+            let message = format!(
+                "the prompt has {} bytes, more than {n_ctx} tokens of context can hold; shorten it or load the model with a larger n_ctx",
+                text.len()
+            );
+            return Err(Error::new(ErrorKind::ContextOverflow, message));
+        }
+        let of_a_kind = |a: &char, b: &char| a.is_whitespace() == b.is_whitespace();
+        match longest_run(text, of_a_kind) {
+            run if run > LONGEST_WORD => Err(Error::invalid_request(
+                "prompt",
+                format!("has a word of {run} characters; split words of more than {LONGEST_WORD}"),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// One token for every generation that has room for it. False: there was none.

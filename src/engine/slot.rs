@@ -90,6 +90,10 @@ impl Slot {
         self.finish(Ending::Done);
     }
 
+    pub(super) fn admitted(&self) -> Instant {
+        self.admitted
+    }
+
     pub(super) fn job(&self) -> &Job {
         &self.task.job
     }

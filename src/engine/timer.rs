@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::job::{Job, StopCause};
+use super::own_thread::OwnThread;
 use crate::error::{Error, ErrorKind, Result};
+use crate::log;
 
 /// An entry; the earliest is the greatest, for the heap.
 struct Due {
@@ -43,7 +45,7 @@ struct State {
     due: BinaryHeap<Due>,
     thread: Option<JoinHandle<()>>,
     stopped: bool,
-    // Where the heap is next searched for jobs that have ended.
+    // Where the heap is next searched for jobs that are gone.
     purge_at: usize,
 }
 
@@ -51,6 +53,7 @@ struct State {
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    own: OwnThread,
 }
 
 /// The deadlines of an engine's jobs.
@@ -70,7 +73,7 @@ impl Timer {
         if state.thread.is_none() && !state.stopped {
             let shared = Arc::clone(&self.0);
             let thread = std::thread::Builder::new().name("fluid-timer".into());
-            let handle = thread.spawn(move || shared.run()).map_err(|error| {
+            let handle = thread.spawn(move || shared.enter()).map_err(|error| {
                 Error::new(
                     ErrorKind::OutOfMemory,
                     format!("cannot start the deadline thread: {error}"),
@@ -92,10 +95,10 @@ impl Timer {
             self.0.changed.notify_all();
             state.thread.take()
         };
-        // A job's drop on the timer thread can bring the last reference to the engine there.
-        if let Some(thread) =
-            thread.filter(|thread| thread.thread().id() != std::thread::current().id())
-        {
+        // A job's drop on the timer thread can bring the last reference to the engine there; in
+        // the log callback nothing waits.
+        let waits = !self.0.own.is_current() && !log::is_writing();
+        if let Some(thread) = thread.filter(|_| waits) {
             // An error would be a panic, which the thread's own log line has told.
             let _ = thread.join();
         }
@@ -103,17 +106,23 @@ impl Timer {
 }
 
 impl State {
-    /// Forgets jobs that have ended, each time the heap has doubled.
+    /// Forgets jobs that are gone, each time the heap has doubled.
     fn purge(&mut self) {
         if self.due.len() < self.purge_at.max(PURGE_MIN) {
             return;
         }
-        self.due.retain(|due| due.job.upgrade().is_some_and(|job| !job.is_ended()));
+        // Counted, not upgraded: dropping a last reference here could join a worker.
+        self.due.retain(|due| due.job.strong_count() > 0);
         self.purge_at = self.due.len() * 2;
     }
 }
 
 impl Shared {
+    fn enter(&self) {
+        self.own.enter();
+        self.run();
+    }
+
     fn run(&self) {
         let mut state = self.state.lock();
         while !state.stopped {

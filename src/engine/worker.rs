@@ -3,8 +3,8 @@
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::thread::{JoinHandle, ThreadId};
+use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use crossbeam_channel::{bounded, Receiver};
 use parking_lot::Mutex;
@@ -12,23 +12,24 @@ use parking_lot::Mutex;
 use super::event::Ending;
 use super::job::{Job, Outcome};
 use super::model::{Model, Setup};
+use super::own_thread::OwnThread;
 use super::scheduler::Scheduler;
 use super::signal::Signal;
 use super::slot::Task;
 use crate::backend;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::log;
+use crate::log::{self, log};
 use crate::request::LoadOptions;
 
-/// Address space for a worker's stack; tokenisers of some models recurse with the text's length.
-const STACK: usize = 32 << 20;
+/// Address space for a worker's stack. Some models' tokenisers recurse once or more for each
+/// character of a word; see `scheduler::LONGEST_WORD`.
+const STACK: usize = 512 << 20;
 
 /// A worker thread, seen from outside.
 pub(super) struct Worker {
     signal: Signal,
     failed: AtomicBool,
-    /// The thread itself, once it runs.
-    id: OnceLock<ThreadId>,
+    own: OwnThread,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -46,7 +47,7 @@ impl Worker {
         let worker = Arc::new(Self {
             signal,
             failed: AtomicBool::new(false),
-            id: OnceLock::new(),
+            own: OwnThread::default(),
             thread: Mutex::new(None),
         });
         let thread = std::thread::Builder::new().name("fluid-model".into()).stack_size(STACK);
@@ -67,11 +68,12 @@ impl Worker {
     }
 
     /// Stops the worker's jobs and waits until its thread has ended, native state freed.
-    /// On the worker's own thread only asks.
+    /// On the worker's own thread, and inside the log callback, only asks.
     pub(super) fn stop(&self) {
         self.signal.shut_down();
-        // Asked before the lock: whoever joins this thread holds it.
-        if self.id.get() == Some(&std::thread::current().id()) {
+        // Asked before the lock: whoever joins this thread holds it. In the log callback, which
+        // may run on another worker, two of them could wait for each other.
+        if self.own.is_current() || log::is_writing() {
             return;
         }
         let mut slot = self.thread.lock();
@@ -96,14 +98,16 @@ impl Worker {
     }
 
     fn run(self: Arc<Self>, load: Load, woken: &Receiver<()>) {
-        // Set once, here; nobody else does.
-        let _ = self.id.set(std::thread::current().id());
-        let job = Arc::clone(&load.job);
+        self.own.enter();
+        // Weak, or the job would live, and its model with it, for as long as the thread.
+        let job = Arc::downgrade(&load.job);
         let path = load.path.clone();
         if catch_unwind(AssertUnwindSafe(|| self.work(load, woken))).is_err() {
             let message = format!("{path}: the worker thread panicked; please report this");
             log!(Error, "{message}");
-            job.finish(Ending::Failed(Error::new(ErrorKind::Internal, message)), None);
+            if let Some(job) = job.upgrade() {
+                job.finish(Ending::Failed(Error::new(ErrorKind::Internal, message)), None);
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::ffi::c_void;
 use std::sync::Arc;
 
 use super::event::{fluid_event, fluid_event_fn, EventBox};
+use super::process;
 use super::status::{self, fluid_status};
 use crate::engine::event::{Body, Ending};
 use crate::engine::job::{Job, Next, StopCause};
@@ -106,12 +107,17 @@ pub(super) fn run(job: &Arc<Job>, callback: &Callback) -> Result<fluid_status> {
         if matches!(answer, Answer::GoOn) {
             event.fill(job, next);
             answer = callback.call(job, &event);
+            if process::is_forked() {
+                // The callback forked, and this is the child: nobody will wake this thread.
+                return Err(process::forked());
+            }
             if !matches!(answer, Answer::GoOn) {
                 job.request_stop(StopCause::Cancel);
             }
         }
         if let Some(ending) = ending {
-            return outcome(ending, &answer);
+            // Closed where it failed: a loaded model must not stay with a job that nobody has.
+            return outcome(ending, &answer).inspect_err(|_| job.close());
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::guard::guard;
 use super::handle::{fluid_engine, Table};
+use super::model::MODELS;
 use super::status::{fluid_status, FLUID_OK};
 use super::{pointer, process};
 use crate::engine::Engine;
@@ -14,7 +15,7 @@ pub(super) static ENGINES: Table<Engine> = Table::new(0xf1d1, "engine");
 
 /// Frees all engines, for the process is about to end.
 pub(super) fn shut_down_all() {
-    for engine in ENGINES.drain() {
+    for engine in ENGINES.remove_all(|_| true) {
         engine.shut_down();
     }
 }
@@ -51,15 +52,17 @@ pub unsafe extern "C" fn fluid_engine_new(
 /// Frees an engine: cancels its jobs, frees its models, joins its threads. Native work that
 /// cannot be stopped (one node of a model's graph, the reading of a model's metadata) is waited
 /// for. Handles of its models then are invalid; handles of its jobs live until they are freed,
-/// their events and results too. Calls that wait for its jobs return `FLUID_CANCELLED`. `NULL`
-/// does nothing.
+/// their events and results too. Its jobs end with `FLUID_CANCELLED`, and so do the calls that
+/// run them. Inside the log callback it does not wait. `NULL` does nothing.
 ///
 /// Errors: `FLUID_ERROR_INVALID_HANDLE` when it was freed before.
 #[no_mangle]
 pub extern "C" fn fluid_engine_free(engine: *mut fluid_engine) -> fluid_status {
     guard(|| {
         if !engine.is_null() {
-            ENGINES.remove(pointer::key(engine))?.shut_down();
+            let engine = ENGINES.remove(pointer::key(engine))?;
+            engine.shut_down();
+            MODELS.remove_all(|model| engine.owns(model));
         }
         Ok(FLUID_OK)
     })

@@ -20,13 +20,16 @@ use crate::request::GenerateRequest;
 /// the call: `messages`, or `prompt` (a text, or an array of token ids) for a raw completion;
 /// `max_tokens` or `max_completion_tokens`, `stop`, `temperature`, `top_p`, `seed`, `logit_bias`,
 /// `presence_penalty`, `frequency_penalty`; of our own: `top_k`, `min_p`, `repeat_penalty`,
-/// `repeat_last_n`, `chat_template_kwargs`, `deadline_ms`. What the request leaves out is as in
-/// llama.cpp: temperature 0.8, top_k 40, top_p 0.95, min_p 0.05, no penalties, a random seed. A
+/// `repeat_last_n`, `chat_template_kwargs`, `deadline_ms`. What the request leaves out is as the
+/// model file recommends, else as in llama.cpp: temperature 0.8, top_k 40, top_p 0.95, min_p
+/// 0.05, no penalties, a random seed. A
 /// field that OpenAI defines and this build lacks is refused; a field that nobody defines is
 /// ignored and logged.
 ///
-/// `callback` may be `NULL`; it gets a `FLUID_EVENT_TOKEN` for each token and the final event, on
-/// this thread, and can cancel. `user_data` is handed to it.
+/// `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` while a long prompt is read, a
+/// `FLUID_EVENT_TOKEN` for each token, and the final event, on this thread, and can cancel.
+/// `user_data` is handed to it. It is not called while the job waits for a slot: where that may
+/// take long, set `deadline_ms`, or use `fluid_generate_start` and `fluid_job_cancel`.
 ///
 /// `out_json` may be `NULL`. On `FLUID_OK`, `FLUID_CANCELLED` and `FLUID_DEADLINE` `*out_json` is
 /// OpenAI's result object with the text so far, `usage`, `finish_reason` ("stop", "length",

@@ -7,6 +7,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use super::process;
 use super::status::{self, fluid_status};
+use crate::engine::own_thread;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::log;
 
@@ -50,8 +51,7 @@ fn panicked(panic: &(dyn Any + Send)) -> Error {
 
 /// Whether this thread is inside a call, or is one of ours: then a panic is told by a status.
 pub(super) fn is_ours() -> bool {
-    let named = |name: &str| name.starts_with("fluid-");
-    DEPTH.get() > 0 || std::thread::current().name().is_some_and(named)
+    DEPTH.get() > 0 || own_thread::is_ours()
 }
 
 fn set_last_error(message: &str) {

@@ -26,6 +26,9 @@ pub struct fluid_queue {
     _opaque: (),
 }
 
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("handles need pointers of 64 bits");
+
 /// A key: kind in the top 16 bits, then 24 bits of generation, then 24 bits of index. No pointer
 /// of a program has those top bits, so a foreign pointer is never taken for a handle.
 const INDEX_BITS: u32 = 24;
@@ -34,6 +37,17 @@ const MASK: u64 = (1 << INDEX_BITS) - 1;
 struct Entry<T> {
     generation: u64,
     value: Option<Arc<T>>,
+}
+
+impl<T> Entry<T> {
+    /// Makes the handles to this place stale, and gives the place to `free`.
+    fn retire(&mut self, index: usize, free: &mut Vec<usize>) {
+        self.generation += 1;
+        // A place whose generations are used up is never used again.
+        if self.generation <= MASK {
+            free.push(index);
+        }
+    }
 }
 
 struct Entries<T> {
@@ -93,27 +107,28 @@ impl<T> Table<T> {
     pub(super) fn remove(&self, key: u64) -> Result<Arc<T>> {
         let index = (key & MASK) as usize;
         let mut entries = self.entries.write();
-        let entry = entries.all.get_mut(index).filter(|entry| self.matches(entry, key));
+        let Entries { all, free } = &mut *entries;
+        let entry = all.get_mut(index).filter(|entry| self.matches(entry, key));
         let Some(entry) = entry else {
             return Err(self.invalid(key));
         };
         let value = entry.value.take();
-        entry.generation += 1;
-        // A place whose generations are used up is never used again.
-        if entry.generation <= MASK {
-            entries.free.push(index);
-        }
+        entry.retire(index, free);
         value.ok_or_else(|| self.invalid(key))
     }
 
-    /// Takes everything out of the table.
-    pub(super) fn drain(&self) -> Vec<Arc<T>> {
+    /// Takes out what `chosen` picks: those handles are stale from here on.
+    pub(super) fn remove_all(&self, chosen: impl Fn(&T) -> bool) -> Vec<Arc<T>> {
         let mut entries = self.entries.write();
-        let values = entries.all.iter_mut().filter_map(|entry| {
-            entry.generation += 1;
-            entry.value.take()
-        });
-        values.collect()
+        let Entries { all, free } = &mut *entries;
+        let mut taken = Vec::new();
+        for (index, entry) in all.iter_mut().enumerate() {
+            if let Some(value) = entry.value.take_if(|value| chosen(value)) {
+                entry.retire(index, free);
+                taken.push(value);
+            }
+        }
+        taken
     }
 
     fn matches(&self, entry: &Entry<T>, key: u64) -> bool {

@@ -126,8 +126,8 @@ pub(super) fn read_listed(handle: &JobHandle) -> Option<*const fluid_event> {
     }
 }
 
-/// Cancels a job. Its final event comes within 100 ms with `FLUID_CANCELLED`, unless the job
-/// ended before; native work that cannot be stopped goes on unseen until it ends. Any thread may
+/// Cancels a job. Its final event comes with `FLUID_CANCELLED`, unless the job ended before: at
+/// once for a load or a job that waits, else after the current node of the model's graph. Any thread may
 /// call this at any time.
 #[no_mangle]
 pub extern "C" fn fluid_job_cancel(job: *mut fluid_job) -> fluid_status {

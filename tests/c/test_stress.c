@@ -160,6 +160,9 @@ int main(int argc, char **argv) {
     }
     threads[THREADS] = run_thread(reap, (void *)99);
     sleep_ms(3000);
+    for (int i = 0; i < 300 && (GET(loaded) == 0 || GET(generated) == 0); i++) { /* valgrind is slow */
+        sleep_ms(100);
+    }
     SET(stop, 1);
     double since = now();
     for (int i = 0; i <= THREADS; i++) {

@@ -76,10 +76,26 @@ fn topology() -> Option<u32> {
     (!cores.is_empty()).then_some(cores.len() as u32)
 }
 
-/// Bytes that can be had without swapping; `None` where the system does not say.
+/// Bytes that can be had without swapping, of the machine or of the container this runs in;
+/// `None` where the system does not say.
 pub(super) fn available_memory() -> Option<u64> {
+    let machine = machine_memory();
+    let container = container_memory();
+    machine.into_iter().chain(container).min()
+}
+
+fn machine_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
+}
+
+/// What the control group (version 2) leaves; `None` without a limit.
+fn container_memory() -> Option<u64> {
+    let read = |name: &str| {
+        let text = std::fs::read_to_string(format!("/sys/fs/cgroup/memory.{name}")).ok()?;
+        text.trim().parse::<u64>().ok()
+    };
+    Some(read("max")?.saturating_sub(read("current")?))
 }

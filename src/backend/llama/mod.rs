@@ -53,6 +53,7 @@ pub(super) fn load(
         );
         return Err(Error::new(ErrorKind::UnsupportedModel, message));
     }
+    let size = size(&summary, options)?;
     if !progress(0.0) {
         return Ok(None);
     }
@@ -61,7 +62,6 @@ pub(super) fn load(
         return Ok(None);
     };
     let vocab = info::vocab(&model)?;
-    let size = size(&summary, options)?;
     let context = Context::new(model, &size, interrupt.clone())?;
     let (rounded_up, n_batch) = context.sizes();
     // llama.cpp rounds up, beyond what a model may have positions for.
@@ -104,7 +104,8 @@ fn size(summary: &gguf::Summary, options: &LoadOptions) -> Result<ContextSize> {
 /// Refuses a context that the machine cannot hold: the system would grant the memory and end
 /// the process when it is used.
 fn check_memory(summary: &gguf::Summary, n_ctx: u32, n_parallel: u32) -> Result<()> {
-    let per_sequence = summary.cached_per_token.saturating_mul(u64::from(n_ctx) * F16_BYTES);
+    let n_cells = u64::from(n_ctx).next_multiple_of(CELLS);
+    let per_sequence = summary.cached_per_token.saturating_mul(n_cells * F16_BYTES);
     let state = summary.state_per_sequence.saturating_mul(F32_BYTES);
     let needed = per_sequence.saturating_add(state).saturating_mul(u64::from(n_parallel));
     match machine::available_memory() {
@@ -120,6 +121,8 @@ fn check_memory(summary: &gguf::Summary, n_ctx: u32, n_parallel: u32) -> Result<
     }
 }
 
+/// llama.cpp rounds a sequence's cells up to these.
+const CELLS: u64 = 256;
 const F16_BYTES: u64 = 2;
 const F32_BYTES: u64 = 4;
 
@@ -138,7 +141,7 @@ impl Backend for Llama {
 
     fn decode(&mut self, batch: &[BatchToken]) -> Result<Decoded> {
         let batch = self.batch.raw(batch);
-        match self.context.decode(&batch.raw)? {
+        match self.context.decode(&batch)? {
             0 => Ok(Decoded::Done),
             2 => Ok(Decoded::Interrupted),
             1 => Err(Error::new(ErrorKind::Backend, "llama.cpp found no room in the KV cache")),

@@ -4,9 +4,11 @@ use std::ffi::{c_char, c_void, CString};
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use llama_cpp_sys_2 as sys;
 
+use super::batch::RawBatch;
 use super::native_log;
 use super::shim::{self, NativeError};
 use crate::backend::Interrupt;
@@ -98,9 +100,10 @@ impl Threads {
     pub(super) fn new(count: u32) -> Result<Self> {
         // SAFETY: takes a number and returns a pool or null.
         let made = shim::call(|out| unsafe { shim::fluid_llama_new_threads(count as i32, out) });
-        let pool = made.map_err(|error| error.describe("starting compute threads"))?;
-        let pointer = NonNull::new(pool).ok_or_else(|| {
-            Error::new(ErrorKind::OutOfMemory, format!("cannot start {count} compute threads"))
+        // ggml asserts that each thread could be made.
+        let pointer = made.ok().and_then(NonNull::new).ok_or_else(|| {
+            let message = format!("cannot start {count} compute threads; use a smaller n_threads");
+            Error::new(ErrorKind::OutOfMemory, message)
         })?;
         Ok(Self { pointer })
     }
@@ -143,14 +146,15 @@ pub(super) struct Context {
 struct Owned {
     threads: Threads,
     model: NativeModel,
-    // The abort callback reads it; boxed so that it stays where llama.cpp was told it is.
-    interrupt: Box<Interrupt>,
+    // The abort callback reads its flag.
+    interrupt: Interrupt,
 }
 
 /// llama.cpp's abort callback, asked after each node of the graph.
 unsafe extern "C" fn on_node(user_data: *mut c_void) -> bool {
-    // SAFETY: `Context::new` passes an interrupt that lives as long as the context.
-    unsafe { (*user_data.cast::<Interrupt>()).is_raised() }
+    // SAFETY: `Context::new` passes the flag of an interrupt that lives as long as the context.
+    let flag = unsafe { &*user_data.cast::<AtomicBool>() };
+    flag.load(Ordering::Acquire)
 }
 
 impl Context {
@@ -159,8 +163,7 @@ impl Context {
         size: &ContextSize,
         interrupt: Interrupt,
     ) -> Result<Self> {
-        let owned =
-            Owned { threads: Threads::new(size.n_threads)?, model, interrupt: Box::new(interrupt) };
+        let owned = Owned { threads: Threads::new(size.n_threads)?, model, interrupt };
         // SAFETY: returns a plain struct of defaults.
         let mut params = unsafe { sys::llama_context_default_params() };
         params.n_ctx = size.n_ctx.saturating_mul(size.n_parallel);
@@ -171,8 +174,7 @@ impl Context {
         params.n_threads_batch = size.n_threads as i32;
         params.no_perf = true;
         params.abort_callback = Some(on_node);
-        params.abort_callback_data =
-            std::ptr::from_ref::<Interrupt>(&owned.interrupt).cast_mut().cast();
+        params.abort_callback_data = owned.interrupt.as_ptr().cast_mut().cast();
         let (made, errors) = native_log::collect(|| {
             // SAFETY: the model is alive, and so is what the params point to.
             shim::call(|out| unsafe {
@@ -227,12 +229,11 @@ impl Context {
         })
     }
 
-    /// `llama_decode` of `batch`, whose arrays the caller keeps alive and consistent.
-    pub(super) fn decode(&mut self, batch: &sys::llama_batch) -> Result<i32> {
-        // SAFETY: the context is alive; the batch's arrays hold `n_tokens` entries each, by the
-        // promise of the one caller, `Batch::raw`.
+    /// `llama_decode` of `batch`.
+    pub(super) fn decode(&mut self, batch: &RawBatch<'_>) -> Result<i32> {
+        // SAFETY: the context is alive, and a `RawBatch` borrows arrays of `n_tokens` entries each.
         self.call("computing a batch", |context, out| unsafe {
-            shim::fluid_llama_decode(context, batch, out)
+            shim::fluid_llama_decode(context, &batch.raw, out)
         })
     }
 
@@ -262,7 +263,7 @@ impl Context {
 impl Drop for Context {
     fn drop(&mut self) {
         if self.broken {
-            log!(Error, "a broken model is left in memory: freeing it could crash the process");
+            log!(Error, "a broken model is left in memory, and its threads may go on computing until the process ends");
             // Nobody joins these threads or frees this memory; that is the price of going on.
             return;
         }

@@ -159,7 +159,7 @@ int32_t fluid_llama_piece(const llama_vocab * vocab, llama_token token, char * t
     return length;
 }
 
-// The instruction sets that ggml's kernels were compiled for, as the bits that `cpu.rs` names.
+// The instruction sets that ggml's kernels were compiled for, as the bits that `machine.rs` names.
 uint32_t fluid_llama_compiled_for(void) {
     uint32_t bits = 0;
     bits |= static_cast<uint32_t>(ggml_cpu_has_sse3()) << 0;
