@@ -140,10 +140,6 @@ fn c_string(mutant: Mutant) -> CString {
 /// The name of a status, if it is one that can come and has the message that goes with it.
 fn judge(status: fluid_status, message: &str) -> Result<String, String> {
     let name = status_name(status);
-    // A chat template is a part of the model; some cannot take what OpenAI allows.
-    if status == FLUID_ERROR_INVALID_MODEL && message.contains("chat template") {
-        return Ok("chat template failed".to_owned());
-    }
     if !OUTCOMES.contains(&status) {
         return Err(format!("{name}: {message}"));
     }

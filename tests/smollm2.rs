@@ -30,7 +30,7 @@ fn greedy(prompt: &str) -> Value {
 }
 
 /// Tokens of each greedy answer.
-const LENGTH: usize = 40;
+const LENGTH: usize = 32;
 
 /// The greedy answers to [`PROMPTS`], each computed alone.
 fn greedy_answers() -> &'static [Answer] {
@@ -63,9 +63,9 @@ fn a_prompt_of_many_batches_is_continued_as_by_llama_cpp() {
     let _turn = alone();
     let mut plain = plain();
     let text: String =
-        (0..100).map(|n| format!("Chapter {n} tells of the sea and the wind. ")).collect();
+        (0..60).map(|n| format!("Chapter {n} tells of the sea and the wind. ")).collect();
     let tokens = plain.tokenize(&text, true);
-    assert!(tokens.len() > 2 * 512, "{} tokens", tokens.len());
+    assert!(tokens.len() > 512 + 64, "{} tokens", tokens.len());
     let answer = smollm2().answer(&greedy(&text));
     assert_eq!(answer.tokens(), plain.greedy(&tokens, LENGTH));
     let progress: Vec<f64> =
@@ -213,7 +213,7 @@ fn stop_strings_that_straddle_tokens_never_show() {
     let _turn = alone();
     let vocabulary = Vocabulary::read(&smollm2_path());
     let mut straddled = 0;
-    for (prompt, whole) in PROMPTS.iter().zip(greedy_answers()).skip(3) {
+    for (prompt, whole) in PROMPTS.iter().zip(greedy_answers()).skip(5) {
         let text = whole.text();
         let with_stops = |stop: Value| {
             let mut request = greedy(prompt);
@@ -234,7 +234,7 @@ fn stop_strings_that_straddle_tokens_never_show() {
         let held_back = &answer.events[answer.events.len() - 2];
         assert!(held_back.token.is_none() && held_back.text.ends_with(begun), "{held_back:?}");
     }
-    assert!(straddled >= 20, "{straddled}");
+    assert!(straddled >= 12, "{straddled}");
 }
 
 /// Stop strings out of `text`, each from inside one token into a later one.

@@ -51,6 +51,15 @@ static void returns_with_all(void) {
     EXPECT(fluid_load_model_start(engine, path, "{\"deadline_ms\": 100000}", &job), FLUID_OK);
 }
 
+/* A chat's template is rendered by Rust's threads, whose traces on this thread are gone at exit. */
+static void returns_after_chat(void) {
+    set_up(NULL);
+    EXPECT(fluid_generate(model, "{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}], \"max_tokens\": 2}", NULL, NULL,
+                          NULL),
+           FLUID_OK);
+    start(model, LONG);
+}
+
 static int32_t exits(const fluid_event *event, void *user_data) {
     (void)user_data;
     if (event->kind != FLUID_EVENT_END) {
@@ -214,9 +223,32 @@ static void side_by_side(void) {
     free(same_text(models[2])); /* the other engine is as it was */
     for (int i = 0; i < 4; i++) {
         free(texts[i]);
-        EXPECT(fluid_model_free(models[i]), FLUID_OK);
+        /* freed with its engine, or not yet */
+        EXPECT(fluid_model_free(models[i]), i < 2 ? FLUID_ERROR_INVALID_HANDLE : FLUID_OK);
     }
     EXPECT(fluid_engine_free(engines[1]), FLUID_OK);
+}
+
+static int32_t on_event_fork(const fluid_event *event, void *user_data) {
+    pid_t *child = user_data;
+    (void)event;
+    if (*child == -1) {
+        *child = fork();
+    }
+    return *child > 0; /* the parent cancels; the child goes back into the call */
+}
+
+static void forks_in_callback(void) {
+    pid_t child = -1;
+    int status = -1;
+    set_up(NULL);
+    fluid_status result = fluid_generate(model, LONG, on_event_fork, &child, NULL);
+    if (child == 0) {
+        _exit(result == FLUID_ERROR_FORKED ? 0 : 1);
+    }
+    CHECK(result == FLUID_CANCELLED);
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
 }
 
 /* --- the parent --- */
@@ -228,12 +260,14 @@ static const struct {
     {"returns_with_jobs", returns_with_jobs},
     {"returns_with_loads", returns_with_loads},
     {"returns_with_all", returns_with_all},
+    {"returns_after_chat", returns_after_chat},
     {"exits_in_callback", exits_in_callback},
     {"exits_in_load_callback", exits_in_load_callback},
     {"exits_in_log_callback", exits_in_log_callback},
     {"exits_on_other_thread", exits_on_other_thread},
     {"exit_handlers", exit_handlers},
     {"forks", forks},
+    {"forks_in_callback", forks_in_callback},
     {"side_by_side", side_by_side},
 };
 enum { COUNT = sizeof CASES / sizeof CASES[0] };

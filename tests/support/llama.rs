@@ -1,6 +1,5 @@
 //! llama.cpp by itself, in its plainest loop: what the library's answers are compared with.
 //! A model must have been loaded through the library before, which starts llama.cpp.
-#![allow(clippy::multiple_unsafe_ops_per_block, reason = "llama.cpp is called as C would")]
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part of this")]
 
 use std::ffi::CString;
@@ -85,23 +84,25 @@ impl Plain {
 
     /// Computes `batch`; logits come of the last token of each run of one sequence.
     pub fn decode(&mut self, batch: &[Entry]) {
-        // SAFETY: takes numbers.
-        let mut raw = unsafe { sys::llama_batch_init(batch.len() as i32, 0, 1) };
-        raw.n_tokens = batch.len() as i32;
-        for (index, entry) in batch.iter().enumerate() {
-            let next = batch.get(index + 1);
-            let output = next.is_none_or(|next| next.sequence != entry.sequence);
-            write(raw.token, index, entry.token as i32);
-            write(raw.pos, index, entry.position as i32);
-            write(raw.n_seq_id, index, 1);
-            write(raw.logits, index, i8::from(output));
-            // SAFETY: each entry has a list of one place.
-            write(unsafe { *raw.seq_id.add(index) }, 0, entry.sequence);
-        }
-        // SAFETY: a batch that is filled up to its length.
+        let mut tokens: Vec<i32> = batch.iter().map(|entry| entry.token as i32).collect();
+        let mut positions: Vec<i32> = batch.iter().map(|entry| entry.position as i32).collect();
+        let mut counts = vec![1; batch.len()];
+        let mut sequences: Vec<i32> = batch.iter().map(|entry| entry.sequence).collect();
+        let mut lists: Vec<*mut i32> = sequences.iter_mut().map(std::ptr::from_mut).collect();
+        let next = batch.iter().skip(1).map(|entry| Some(entry.sequence)).chain([None]);
+        let last = batch.iter().zip(next).map(|(entry, next)| next != Some(entry.sequence));
+        let mut outputs: Vec<i8> = last.map(i8::from).collect();
+        let raw = sys::llama_batch {
+            n_tokens: batch.len() as i32,
+            token: tokens.as_mut_ptr(),
+            embd: std::ptr::null_mut(),
+            pos: positions.as_mut_ptr(),
+            n_seq_id: counts.as_mut_ptr(),
+            seq_id: lists.as_mut_ptr(),
+            logits: outputs.as_mut_ptr(),
+        };
+        // SAFETY: arrays of `n_tokens` entries, alive through the call.
         assert_eq!(unsafe { sys::llama_decode(self.context, raw) }, 0);
-        // SAFETY: made above, not used after.
-        unsafe { sys::llama_batch_free(raw) };
     }
 
     /// The logits of the last output of the last batch.
@@ -141,11 +142,6 @@ pub struct Entry {
 pub fn sequence(tokens: &[u32], id: i32, position: usize) -> Vec<Entry> {
     let entry = |(index, &token)| Entry { token, position: position + index, sequence: id };
     tokens.iter().enumerate().map(entry).collect()
-}
-
-fn write<T>(array: *mut T, index: usize, value: T) {
-    // SAFETY: the one caller stays within the arrays of a batch.
-    unsafe { array.add(index).write(value) };
 }
 
 /// The token with the highest logit, the lowest id among equals.

@@ -78,6 +78,7 @@ fn details(path: &str, summary: &Summary, n_threads: u32) -> Map<String, Value> 
     put("architecture", json!(summary.architecture.name));
     put("quantization", json!(summary.file_type));
     put("parameters", json!(summary.n_parameters));
+    put("weights_bytes", json!(summary.weights_bytes));
     put("tensors", json!(summary.n_tensors));
     put("file_bytes", json!(summary.file_bytes));
     put("files", json!(summary.files.len()));

@@ -24,6 +24,8 @@ pub(crate) struct Summary {
     pub(crate) file_type: Option<&'static str>,
     /// Weights, counted.
     pub(crate) n_parameters: u64,
+    /// What the weights take in memory, without the header and padding of the file.
+    pub(crate) weights_bytes: u64,
     pub(crate) n_layer: u32,
     pub(crate) n_embd: u32,
     pub(crate) n_ctx_train: u32,
@@ -69,6 +71,7 @@ impl Summary {
             n_tensors: tensors().count(),
             file_type: metadata.u32("general.file_type")?.and_then(file_type),
             n_parameters: tensors().map(|tensor| tensor.dims.iter().product::<u64>()).sum(),
+            weights_bytes: tensors().map(|tensor| tensor.bytes()).sum::<Result<_>>()?,
             n_layer: hparams.n_layer,
             n_embd: hparams.n_embd,
             n_ctx_train: hparams.n_ctx_train,
