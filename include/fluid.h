@@ -17,7 +17,8 @@
  *            says; owned by the caller, free with the function named; static.
  * Text       UTF-8, NUL-terminated; paths too, on every system. Requests, options and results
  *            are JSON; requests and results in OpenAI's field names.
- * Events     A job tells of itself in events and ends with exactly one FLUID_EVENT_END. When
+ * Events     A job tells of itself in events and ends with exactly one FLUID_EVENT_END. (A
+ *            callback that cancels is not called again: the returned status is its end.) When
  *            its reader is slow, the job pauses; other jobs go on.
  * Cancelling By a callback's return value, fluid_job_cancel, a deadline, or freeing. A job that
  *            waits, or a load, ends at once; a running generation after the current node of the
@@ -87,7 +88,7 @@ typedef struct fluid_event {
   const char *text;
   // Bytes of `text`, the NUL not counted; a text may hold a NUL itself.
   size_t text_len;
-  // JSON with a NUL after it; empty where there is none, never `NULL`.
+  // JSON with a NUL after it, in a final event; empty in others, never `NULL`.
   const char *json;
   // Bytes of `json`, the NUL not counted.
   size_t json_len;
@@ -95,7 +96,8 @@ typedef struct fluid_event {
   double start;
   // Where a segment of speech ends, in seconds; 0 for text.
   double end;
-  // How far the job is, from 0 to 1, in a progress event; else 0.
+  // How far the job is, from 0 to 1, in a progress event; 1 in a final event with `FLUID_OK`;
+  // else 0.
   double progress;
   // Seconds from the start of the job to what the event tells.
   double elapsed;
@@ -131,10 +133,11 @@ typedef void (*fluid_log_fn)(fluid_log_level level, const char *line, void *user
 // The job's deadline passed. The result holds what came so far.
 #define FLUID_DEADLINE 11
 
-// A pointer is `NULL` or a value out of range; mend the call.
+// A pointer that is no handle is `NULL`, or a value is out of range; mend the call.
 #define FLUID_ERROR_INVALID_ARGUMENT (-10)
 
-// A handle was freed, is of another kind, or never was one; mend the call.
+// A handle is `NULL`, was freed (by itself or with its engine), is of another kind, or never was
+// one; mend the call.
 #define FLUID_ERROR_INVALID_HANDLE (-11)
 
 // A string is not UTF-8; convert it.
@@ -226,8 +229,9 @@ const char *fluid_version(void);
 // none. Works on any thread, in a forked child too. The string is static.
 const char *fluid_status_name(fluid_status status);
 
-// One line on why this thread's last call failed; empty after a call that did not.
-// Never `NULL`. The string is borrowed until this thread's next call of the library.
+// One line on why the last call on this thread that returns a `fluid_status` failed; empty after
+// one that did not. Read it before you free things: frees return a status too. Never `NULL`. The
+// string is borrowed until this thread's next call that returns a `fluid_status`.
 const char *fluid_last_error(void);
 
 // Frees a string that a function of this library gave you to own. `NULL` does nothing.
@@ -329,9 +333,10 @@ fluid_status fluid_model_free(struct fluid_model *model);
 // `presence_penalty`, `frequency_penalty`; of our own: `top_k`, `min_p`, `repeat_penalty`,
 // `repeat_last_n`, `chat_template_kwargs`, `deadline_ms`. What the request leaves out is as the
 // model file recommends, else as in llama.cpp: temperature 0.8, top_k 40, top_p 0.95, min_p
-// 0.05, no penalties, a random seed. A
-// field that OpenAI defines and this build lacks is refused; a field that nobody defines is
-// ignored and logged.
+// 0.05, no penalties, a random seed; and no `max_tokens` means until the model stops or the context
+// is full. `model`, `user`, `stream` and the like are accepted and change nothing. A field that
+// OpenAI defines and this build lacks (`tools`, `logprobs`, `n` above 1, a `response_format` other
+// than text) is refused; a field that nobody defines is ignored, which only the log tells.
 //
 // `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` while a long prompt is read, a
 // `FLUID_EVENT_TOKEN` for each token, and the final event, on this thread, and can cancel.
@@ -340,7 +345,7 @@ fluid_status fluid_model_free(struct fluid_model *model);
 //
 // `out_json` may be `NULL`. On `FLUID_OK`, `FLUID_CANCELLED` and `FLUID_DEADLINE` `*out_json` is
 // OpenAI's result object with the text so far, `usage`, `finish_reason` ("stop", "length",
-// "cancelled" or "deadline"), `seed` and `timings`; it is owned by the caller, free with
+// "cancelled", "deadline" or, in `fluid_job_json`, "error"), `seed` and `timings`; it is owned by the caller, free with
 // `fluid_string_free`.
 //
 // Errors: `FLUID_ERROR_INVALID_JSON`, `FLUID_ERROR_INVALID_REQUEST`, `FLUID_ERROR_UNSUPPORTED`,
@@ -429,6 +434,9 @@ fluid_status fluid_queue_new(struct fluid_queue **out_queue);
 // `timeout_ms` 0 only looks, below 0 waits for as long as it takes. On `FLUID_OK` `*out_job` is
 // the job's handle, which you own as before, and `*out_event` is borrowed until the next call
 // of this function for the queue, or until the queue or that job is freed.
+//
+// There is no `FLUID_END` for a queue, since jobs may still be attached: count the jobs'
+// `FLUID_EVENT_END`. Without any job a `timeout_ms` below 0 waits until one is attached.
 //
 // Outcomes: `FLUID_TIMEOUT`; `FLUID_CANCELLED` when the queue was freed while this call waited.
 // Errors: `FLUID_ERROR_BUSY` while another thread is in this call.

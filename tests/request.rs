@@ -62,7 +62,7 @@ fn wrong_fields_are_refused_with_their_path() {
 #[test]
 fn fields_that_openai_has_and_this_build_lacks_are_refused() {
     for (field, path) in [
-        (r#""tools": []"#, "tools"),
+        (r#""tools": [{}]"#, "tools"),
         (r#""n": 2"#, "n"),
         (r#""logprobs": true"#, "logprobs"),
         (r#""response_format": {"type": "json_object"}"#, "response_format.type"),
@@ -81,6 +81,11 @@ fn fields_that_openai_has_and_this_build_lacks_are_refused() {
 
 #[test]
 fn what_openai_clients_send_is_accepted() {
+    let seed = |text: &str| GenerateRequest::parse(text).expect("accepted").sampling.seed;
+    assert_eq!(
+        seed(r#"{"prompt": "", "seed": 18446744073709551615, "tools": []}"#),
+        Some(u64::MAX)
+    );
     let request = GenerateRequest::parse(
         r#"{"model": "m", "messages": [{"role": "system", "content": "s"},
             {"role": "user", "name": "u", "content": [{"type": "text", "text": "a"}]},

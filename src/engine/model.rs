@@ -146,7 +146,7 @@ impl Model {
 
     fn task(&self, request: GenerateRequest) -> Result<Task> {
         self.check_tokens(&request)?;
-        let seed = request.sampling.seed.unwrap_or_else(entropy);
+        let seed = request.sampling.seed.unwrap_or_else(random_seed);
         let (input, shape) = self.input(&request.prompt)?;
         let name = request.model.unwrap_or_else(|| self.info.name.clone());
         let completion = Completion::new(shape, name, seed);
@@ -203,6 +203,11 @@ impl Model {
             )),
         }
     }
+}
+
+/// Within 53 bits, so that every JSON reader can hand the result's `seed` back unchanged.
+fn random_seed() -> u64 {
+    entropy() >> 11
 }
 
 /// The template of the load options, else the model's own, else ChatML; `info` then holds it.

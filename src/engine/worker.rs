@@ -109,6 +109,7 @@ impl Worker {
                 job.finish(Ending::Failed(Error::new(ErrorKind::Internal, message)), None);
             }
         }
+        backend::trim_memory();
     }
 
     fn work(self: Arc<Self>, load: Load, woken: &Receiver<()>) {

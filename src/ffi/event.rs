@@ -40,7 +40,7 @@ pub struct fluid_event {
     pub text: *const c_char,
     /// Bytes of `text`, the NUL not counted; a text may hold a NUL itself.
     pub text_len: usize,
-    /// JSON with a NUL after it; empty where there is none, never `NULL`.
+    /// JSON with a NUL after it, in a final event; empty in others, never `NULL`.
     pub json: *const c_char,
     /// Bytes of `json`, the NUL not counted.
     pub json_len: usize,
@@ -48,7 +48,8 @@ pub struct fluid_event {
     pub start: f64,
     /// Where a segment of speech ends, in seconds; 0 for text.
     pub end: f64,
-    /// How far the job is, from 0 to 1, in a progress event; else 0.
+    /// How far the job is, from 0 to 1, in a progress event; 1 in a final event with `FLUID_OK`;
+    /// else 0.
     pub progress: f64,
     /// Seconds from the start of the job to what the event tells.
     pub elapsed: f64,
@@ -122,6 +123,7 @@ impl EventBox {
             Body::End(ending) => {
                 raw.kind = FLUID_EVENT_END;
                 raw.status = status::of_ending(&ending);
+                raw.progress = f64::from(u8::from(raw.status == FLUID_OK));
                 if let crate::engine::event::Ending::Failed(error) = &ending {
                     self.text.extend_from_slice(error.message().as_bytes());
                 }

@@ -22,9 +22,10 @@ use crate::request::GenerateRequest;
 /// `presence_penalty`, `frequency_penalty`; of our own: `top_k`, `min_p`, `repeat_penalty`,
 /// `repeat_last_n`, `chat_template_kwargs`, `deadline_ms`. What the request leaves out is as the
 /// model file recommends, else as in llama.cpp: temperature 0.8, top_k 40, top_p 0.95, min_p
-/// 0.05, no penalties, a random seed. A
-/// field that OpenAI defines and this build lacks is refused; a field that nobody defines is
-/// ignored and logged.
+/// 0.05, no penalties, a random seed; and no `max_tokens` means until the model stops or the context
+/// is full. `model`, `user`, `stream` and the like are accepted and change nothing. A field that
+/// OpenAI defines and this build lacks (`tools`, `logprobs`, `n` above 1, a `response_format` other
+/// than text) is refused; a field that nobody defines is ignored, which only the log tells.
 ///
 /// `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` while a long prompt is read, a
 /// `FLUID_EVENT_TOKEN` for each token, and the final event, on this thread, and can cancel.
@@ -33,7 +34,7 @@ use crate::request::GenerateRequest;
 ///
 /// `out_json` may be `NULL`. On `FLUID_OK`, `FLUID_CANCELLED` and `FLUID_DEADLINE` `*out_json` is
 /// OpenAI's result object with the text so far, `usage`, `finish_reason` ("stop", "length",
-/// "cancelled" or "deadline"), `seed` and `timings`; it is owned by the caller, free with
+/// "cancelled", "deadline" or, in `fluid_job_json`, "error"), `seed` and `timings`; it is owned by the caller, free with
 /// `fluid_string_free`.
 ///
 /// Errors: `FLUID_ERROR_INVALID_JSON`, `FLUID_ERROR_INVALID_REQUEST`, `FLUID_ERROR_UNSUPPORTED`,

@@ -60,8 +60,9 @@ fn set_last_error(message: &str) {
     let _ = LAST_ERROR.try_with(|last| *last.borrow_mut() = text);
 }
 
-/// One line on why this thread's last call failed; empty after a call that did not.
-/// Never `NULL`. The string is borrowed until this thread's next call of the library.
+/// One line on why the last call on this thread that returns a `fluid_status` failed; empty after
+/// one that did not. Read it before you free things: frees return a status too. Never `NULL`. The
+/// string is borrowed until this thread's next call that returns a `fluid_status`.
 #[no_mangle]
 pub extern "C" fn fluid_last_error() -> *const c_char {
     LAST_ERROR.try_with(|last| last.borrow().as_ptr()).unwrap_or(c"".as_ptr())

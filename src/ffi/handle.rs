@@ -138,7 +138,7 @@ impl<T> Table<T> {
     fn invalid(&self, key: u64) -> Error {
         let noun = self.noun;
         let cause = match key >> 48 {
-            tag if tag == self.tag => "was freed",
+            tag if tag == self.tag => "was freed, by itself or with its engine",
             0 if key == 0 => "is NULL",
             _ => "is no handle of this kind",
         };

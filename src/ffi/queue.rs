@@ -43,6 +43,9 @@ pub unsafe extern "C" fn fluid_queue_new(out_queue: *mut *mut fluid_queue) -> fl
 /// the job's handle, which you own as before, and `*out_event` is borrowed until the next call
 /// of this function for the queue, or until the queue or that job is freed.
 ///
+/// There is no `FLUID_END` for a queue, since jobs may still be attached: count the jobs'
+/// `FLUID_EVENT_END`. Without any job a `timeout_ms` below 0 waits until one is attached.
+///
 /// Outcomes: `FLUID_TIMEOUT`; `FLUID_CANCELLED` when the queue was freed while this call waited.
 /// Errors: `FLUID_ERROR_BUSY` while another thread is in this call.
 ///

@@ -19,9 +19,10 @@ pub const FLUID_CANCELLED: fluid_status = 10;
 /// The job's deadline passed. The result holds what came so far.
 pub const FLUID_DEADLINE: fluid_status = 11;
 
-/// A pointer is `NULL` or a value out of range; mend the call.
+/// A pointer that is no handle is `NULL`, or a value is out of range; mend the call.
 pub const FLUID_ERROR_INVALID_ARGUMENT: fluid_status = -10;
-/// A handle was freed, is of another kind, or never was one; mend the call.
+/// A handle is `NULL`, was freed (by itself or with its engine), is of another kind, or never was
+/// one; mend the call.
 pub const FLUID_ERROR_INVALID_HANDLE: fluid_status = -11;
 /// A string is not UTF-8; convert it.
 pub const FLUID_ERROR_INVALID_UTF8: fluid_status = -12;

@@ -127,8 +127,10 @@ fn refuse_lacking(fields: &mut Fields<'_>) -> Result<()> {
     for name in ACCEPTED {
         fields.value(name);
     }
+    // Some clients send empty lists of what they do not use.
+    let asked = |value: &Value| value.as_array().is_none_or(|items| !items.is_empty());
     for name in LACKING {
-        if fields.value(name).is_some() {
+        if fields.value(name).is_some_and(asked) {
             return Err(Error::unsupported(name, "is not supported by this build; leave it out"));
         }
     }
@@ -200,10 +202,17 @@ fn sampling(fields: &mut Fields<'_>) -> Result<SamplingFields> {
         repeat_last_n: fields.integer("repeat_last_n", 0..=65_536)?.map(|n| n as u32),
         presence_penalty: fields.float("presence_penalty", -2.0..=2.0)?,
         frequency_penalty: fields.float("frequency_penalty", -2.0..=2.0)?,
-        // Two's complement: OpenAI allows negative seeds.
-        seed: fields.integer("seed", i64::MIN..=i64::MAX)?.map(|seed| seed as u64),
+        seed: seed(fields)?,
         logit_bias: logit_bias(fields)?,
     })
+}
+
+/// Any whole number of 64 bits; a negative one counts as its two's complement.
+fn seed(fields: &mut Fields<'_>) -> Result<Option<u64>> {
+    if let Some(seed) = fields.value("seed").and_then(Value::as_u64) {
+        return Ok(Some(seed));
+    }
+    Ok(fields.integer("seed", i64::MIN..=i64::MAX)?.map(|seed| seed as u64))
 }
 
 fn logit_bias(fields: &mut Fields<'_>) -> Result<Vec<(u32, f32)>> {

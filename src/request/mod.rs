@@ -14,6 +14,10 @@ use serde_json::{Map, Value};
 
 /// Parses `text` as one JSON object; the error names line and column.
 fn parse_object(text: &str, what: &str) -> Result<Map<String, Value>> {
+    if text.trim().is_empty() {
+        let message = format!("{what}: is empty; give a JSON object");
+        return Err(Error::new(ErrorKind::InvalidJson, message));
+    }
     let value: Value = serde_json::from_str(text)
         .map_err(|error| Error::new(ErrorKind::InvalidJson, format!("{what}: {error}")))?;
     match value {

@@ -15,8 +15,10 @@ enum { CHECKED = 0 };
 #endif
 enum { WARM_UP = 20, LIMIT_KB = 5 * 1024 };
 
+/* Without what malloc keeps of freed memory: how much that is differs from run to run. */
 static long resident_kb(void) {
     long pages = 0, resident = 0;
+    malloc_trim(0);
     FILE *file = fopen("/proc/self/statm", "r");
     CHECK(file != NULL && fscanf(file, "%ld %ld", &pages, &resident) == 2 && fclose(file) == 0);
     return resident * (sysconf(_SC_PAGESIZE) / 1024);
@@ -76,8 +78,7 @@ int main(int argc, char **argv) {
     const char *length = getenv("FLUID_SOAK");
     int full = length != NULL && strcmp(length, "full") == 0, slow = CHECKED || getenv("FLUID_SLOW") != NULL;
     CHECK(argc > 2);
-    /* glibc gives each new thread one of several arenas, each of which keeps some 20 MB that were
-     * freed; when the next arena is first used is chance. With one there is only growth to see. */
+    /* Each arena keeps some MB of a model that was freed; which one a new thread gets is chance. */
     mallopt(M_ARENA_MAX, 1);
     soak(argv[2], slow ? 10 : 200);
     if (!slow) {

@@ -29,17 +29,21 @@ pub(super) fn line(level: sys::ggml_log_level, text: &str) {
     }
     let level = match level {
         // A cancelled job is no error.
-        _ if text.ends_with("failed to decode, ret = 2")
-            || text.contains("removing memory module") =>
-        {
-            Level::Debug
-        }
+        _ if is_interrupt(text) => Level::Debug,
         sys::GGML_LOG_LEVEL_ERROR => Level::Error,
         sys::GGML_LOG_LEVEL_WARN => Level::Warn,
         // What llama.cpp calls information is several hundred lines for each load.
         _ => Level::Debug,
     };
     log::write(level, text);
+}
+
+/// What llama.cpp says when its abort callback asked it to stop.
+fn is_interrupt(text: &str) -> bool {
+    text.ends_with("failed to decode, ret = 2")
+        || text.ends_with("failed with error 1")
+        || text.contains("process_ubatch: failed to compute graph")
+        || text.contains("removing memory module")
 }
 
 /// Runs `body` and returns what llama.cpp logged as errors on this thread meanwhile.
