@@ -189,12 +189,6 @@ pub struct Loaded {
 /// Told how far a load is, 0 to 1; false gives it up.
 pub type Progress<'a> = &'a mut dyn FnMut(f32) -> bool;
 
-/// Gives the system back what the allocator keeps of a freed model.
-pub fn trim_memory() {
-    #[cfg(feature = "llama")]
-    llama::trim_memory();
-}
-
 /// Loads the model at `path` on the calling thread, which then is its worker. `Ok(None)`: `progress` gave it up.
 pub fn load(
     path: &str,

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{select, Receiver, TryRecvError};
 
@@ -23,6 +23,12 @@ const SHARED_CHUNK: usize = 128;
 /// Characters without white space, or of nothing else. Some of llama.cpp's tokenisers match such
 /// runs with std::regex, which recurses for each character: longer ones overflow the stack.
 const LONGEST_WORD: usize = 64 * 1024;
+
+/// How long paused jobs may keep others from their slots.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How long a worker without work waits before it looks around unasked.
+const IDLE: Duration = Duration::from_secs(3_600);
 
 /// Length of the longest stretch of characters that are alike.
 fn longest_run(text: &str, alike: impl Fn(&char, &char) -> bool) -> usize {
@@ -46,6 +52,8 @@ pub(super) struct Scheduler {
     /// The slot whose prompt has the next turn.
     turn: usize,
     batch: Vec<BatchToken>,
+    /// Since when all slots are paused while jobs wait.
+    stalled_since: Option<Instant>,
 }
 
 impl Scheduler {
@@ -64,6 +72,7 @@ impl Scheduler {
             slots: (0..limits.n_parallel).map(|_| None).collect(),
             turn: 0,
             batch: Vec::new(),
+            stalled_since: None,
         }
     }
 
@@ -86,8 +95,9 @@ impl Scheduler {
             let admitted = self.admit();
             let generated = self.generate();
             let prefilled = self.prefill(generated);
-            let busy = admitted || generated || prefilled || self.make_way();
-            if !busy && !self.wait(tasks, woken) {
+            if admitted || generated || prefilled {
+                self.stalled_since = None;
+            } else if !self.make_way() && !self.wait(tasks, woken) {
                 return;
             }
         }
@@ -113,6 +123,7 @@ impl Scheduler {
                 Err(_) => return false,
             },
             recv(woken) -> _ => {}
+            default(self.stalled_since.map_or(IDLE, |_| GRACE)) => {}
         }
         true
     }
@@ -159,12 +170,18 @@ impl Scheduler {
         true
     }
 
-    /// When jobs wait and the readers of all running ones are slow: lets the oldest run on
-    /// without bound, for its reader may read the others first. False: nobody waits.
+    /// When jobs have waited for `GRACE` behind running ones whose readers are all slow: lets the
+    /// oldest run on without bound, for its reader may read the others first. False: not now.
     fn make_way(&mut self) -> bool {
         if self.waiting.is_empty() {
+            self.stalled_since = None;
             return false;
         }
+        let since = *self.stalled_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < GRACE {
+            return false;
+        }
+        self.stalled_since = None;
         let oldest = self.slots.iter().flatten().min_by_key(|slot| slot.admitted());
         oldest.inspect(|slot| slot.job().lift_bound()).is_some()
     }

@@ -109,7 +109,6 @@ impl Worker {
                 job.finish(Ending::Failed(Error::new(ErrorKind::Internal, message)), None);
             }
         }
-        backend::trim_memory();
     }
 
     fn work(self: Arc<Self>, load: Load, woken: &Receiver<()>) {

@@ -54,11 +54,15 @@ static UNUSED void expect(fluid_status got, fluid_status want, const char *call,
 /* Forbids the tokens that end an answer, of SmolLM2 and of tiny_gguf.py. */
 #define NO_END "\"logit_bias\": {\"0\": -100, \"2\": -100, \"262\": -100, \"264\": -100}"
 #define SHORT "{\"prompt\": \"hello\", \"max_tokens\": 3, \"seed\": 1, " NO_END "}"
-#define LONG "{\"prompt\": \"hello\", \"max_tokens\": 4000, \"seed\": 1, " NO_END "}"
-/* Jobs of an engine like this stay running until somebody reads their events. */
+#define LONG "{\"prompt\": \"hello\", \"max_tokens\": 60000, \"seed\": 1, " NO_END "}"
+/* Jobs of an engine like this stay running until somebody reads their events, as long as no other
+ * job waits for their slot. */
 #define PAUSES "{\"event_queue\": 2}"
 #define LOAD "{\"n_ctx\": 512, \"n_parallel\": 2, \"n_threads\": 1}"
 #define ONE_SLOT "{\"n_ctx\": 512, \"n_parallel\": 1, \"n_threads\": 1}"
+/* With tiny_gguf.py's model LONG then takes longer than any test. */
+#define ENDLESS "{\"n_ctx\": 65536, \"n_parallel\": 2, \"n_threads\": 1}"
+#define ENDLESS_ONE_SLOT "{\"n_ctx\": 65536, \"n_parallel\": 1, \"n_threads\": 1}"
 
 static UNUSED double now(void) {
     struct timespec time;

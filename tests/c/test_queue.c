@@ -1,6 +1,6 @@
 /* Queues: the events of many jobs for one reader.
  *
- *     test_queue MODEL
+ *     test_queue MODEL TINY
  */
 #include "check.h"
 
@@ -131,7 +131,7 @@ static void *read_queue(void *argument) {
 
 static void freed_while_waiting(fluid_model *model) {
     struct reader reader = {new_queue(), FLUID_OK};
-    /* Two jobs hold the slots and pause, so that the third, attached, has no event to tell. */
+    /* Two jobs hold the slots, so that the third, attached, has no event to tell. */
     fluid_job *first = start(model, LONG), *second = start(model, LONG), *third, *job = NULL;
     const fluid_event *event = NULL;
     for (int i = 0; i < 2; i++) {
@@ -195,10 +195,10 @@ static void meddled_with(fluid_model *model) {
 }
 
 int main(int argc, char **argv) {
-    CHECK(argc > 1);
-    path = argv[1];
+    CHECK(argc > 2);
+    path = argv[2];
     fluid_engine *engine = new_engine(PAUSES);
-    fluid_model *model = load(engine, path, LOAD);
+    fluid_model *model = load(engine, path, ENDLESS);
     many_jobs(model);
     freed_jobs(model);
     attached_once(model);

@@ -3,7 +3,7 @@
 
     tiny_gguf.py FILE
 
-Two layers of width 32, a byte-level vocabulary of 265 tokens, a context of 4096. Its tokens 262
+Two layers of width 32, a byte-level vocabulary of 265 tokens, a context of 65,536. Its tokens 262
 (<|endoftext|>) and 264 (<|im_end|>) end an answer; check.h's NO_END forbids them.
 """
 import random
@@ -55,7 +55,7 @@ def keys():
     plain = byte_tokens() + [merge.replace(" ", "") for merge in merges]
     tokens = plain + ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     numbers = {
-        "context_length": 4096,
+        "context_length": 65536,
         "embedding_length": WIDTH,
         "block_count": LAYERS,
         "feed_forward_length": HIDDEN,

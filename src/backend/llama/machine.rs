@@ -99,12 +99,3 @@ fn container_memory() -> Option<u64> {
     };
     Some(read("max")?.saturating_sub(read("current")?))
 }
-
-/// glibc keeps some 20 MB of a model's vocabulary in the arena of the thread that freed it.
-pub(in crate::backend) fn trim_memory() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: takes a number; any thread may call it at any time.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}

@@ -38,8 +38,6 @@ fn start() -> Result<()> {
     Ok(())
 }
 
-pub(super) use self::machine::trim_memory;
-
 pub(super) fn load(
     path: &str,
     options: &LoadOptions,
