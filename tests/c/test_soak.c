@@ -31,7 +31,11 @@ static void round_trip(fluid_engine *engine, const char *path, int round) {
                                          : "{\"n_ctx\": 256, \"n_parallel\": 1, \"n_threads\": 1}";
     if (round % 4 == 3) { /* now and then one that fails, one that is given up, one in a job */
         EXPECT(fluid_load_model(engine, "missing.gguf", options, NULL, NULL, &model), FLUID_ERROR_NOT_FOUND);
-        EXPECT(fluid_load_model(engine, path, options, stop_at_once, NULL, &model), FLUID_CANCELLED);
+        fluid_status status = fluid_load_model(engine, path, options, stop_at_once, NULL, &model);
+        CHECK(status == FLUID_CANCELLED || status == FLUID_OK); /* a tiny model may be there at once */
+        if (status == FLUID_OK) {
+            EXPECT(fluid_model_free(model), FLUID_OK);
+        }
         EXPECT(fluid_load_model_start(engine, path, options, &job), FLUID_OK);
         CHECK(drain(job) == FLUID_OK);
         EXPECT(fluid_job_take_model(job, &model), FLUID_OK);
