@@ -170,6 +170,9 @@ typedef void (*fluid_log_fn)(fluid_log_level level, const char *line, void *user
 // This processor lacks instructions that the build needs; use a build for older processors.
 #define FLUID_ERROR_UNSUPPORTED_CPU (-34)
 
+// The audio is of no format this build knows, or broken; convert it.
+#define FLUID_ERROR_INVALID_AUDIO (-35)
+
 // The call would wait for itself, or another thread is inside the same call.
 #define FLUID_ERROR_BUSY (-40)
 

@@ -30,6 +30,8 @@ pub enum ErrorKind {
     UnsupportedModel,
     /// This processor lacks instructions that the build needs.
     UnsupportedCpu,
+    /// The audio is of no format this build knows, or broken: convert it.
+    InvalidAudio,
     /// The call would wait for itself or for a call that runs already.
     Busy,
     /// The model's queue is full: try again later.

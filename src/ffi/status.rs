@@ -44,6 +44,8 @@ pub const FLUID_ERROR_INVALID_MODEL: fluid_status = -32;
 pub const FLUID_ERROR_UNSUPPORTED_MODEL: fluid_status = -33;
 /// This processor lacks instructions that the build needs; use a build for older processors.
 pub const FLUID_ERROR_UNSUPPORTED_CPU: fluid_status = -34;
+/// The audio is of no format this build knows, or broken; convert it.
+pub const FLUID_ERROR_INVALID_AUDIO: fluid_status = -35;
 /// The call would wait for itself, or another thread is inside the same call.
 pub const FLUID_ERROR_BUSY: fluid_status = -40;
 /// Too many jobs wait for the model; try again when some have ended.
@@ -73,6 +75,7 @@ pub(super) fn of_error(kind: ErrorKind) -> fluid_status {
         ErrorKind::InvalidModel => FLUID_ERROR_INVALID_MODEL,
         ErrorKind::UnsupportedModel => FLUID_ERROR_UNSUPPORTED_MODEL,
         ErrorKind::UnsupportedCpu => FLUID_ERROR_UNSUPPORTED_CPU,
+        ErrorKind::InvalidAudio => FLUID_ERROR_INVALID_AUDIO,
         ErrorKind::Busy => FLUID_ERROR_BUSY,
         ErrorKind::QueueFull => FLUID_ERROR_QUEUE_FULL,
         ErrorKind::OutOfMemory => FLUID_ERROR_OUT_OF_MEMORY,
@@ -111,6 +114,7 @@ fn name(status: fluid_status) -> &'static CStr {
         FLUID_ERROR_INVALID_MODEL => c"FLUID_ERROR_INVALID_MODEL",
         FLUID_ERROR_UNSUPPORTED_MODEL => c"FLUID_ERROR_UNSUPPORTED_MODEL",
         FLUID_ERROR_UNSUPPORTED_CPU => c"FLUID_ERROR_UNSUPPORTED_CPU",
+        FLUID_ERROR_INVALID_AUDIO => c"FLUID_ERROR_INVALID_AUDIO",
         FLUID_ERROR_BUSY => c"FLUID_ERROR_BUSY",
         FLUID_ERROR_QUEUE_FULL => c"FLUID_ERROR_QUEUE_FULL",
         FLUID_ERROR_OUT_OF_MEMORY => c"FLUID_ERROR_OUT_OF_MEMORY",
