@@ -11,3 +11,4 @@ pub mod ffi;
 mod log;
 pub mod request;
 pub mod sampling;
+pub mod speech;
