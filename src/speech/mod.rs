@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `vocabulary` | [`Vocabulary`]: token ids and their text, read from a model's folder |
+//! | `special` | [`Special`]: the tokens that are not text |
 //! | `model_files` | the folder's JSON files, checked field by field |
 //! | `bytes` | the bytes of each token, and the way back from text to tokens |
 //! | `languages` | codes and English names of Whisper's languages |
@@ -13,13 +14,24 @@
 //! | `repetition` | decodes that go round in circles |
 //! | `quality` | whether a decode is good enough, or silence |
 //! | `segments` | tokens of a window into timed segments |
+//! | `attention` | cross-attention scores into one cost matrix |
+//! | `dtw` | the cheapest monotonic path through it |
+//! | `word_split` | tokens into words, punctuation into its neighbours |
+//! | `words` | timed words, and the segments drawn tight around them |
+//! | `spans` | where a voice-activity model hears speech |
+//! | `windows` | speech into windows of at most 30 s |
+//! | `format` | the bodies of OpenAI's transcription endpoint |
+//! | `subtitles` | SRT and WebVTT |
 //!
 //! Behaviour follows OpenAI's reference implementation (<https://github.com/openai/whisper>) and,
 //! where it goes further, faster-whisper; each file names what it follows and where it departs.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
+pub mod attention;
 mod bytes;
+mod dtw;
+pub mod format;
 mod languages;
 mod logits;
 mod model_files;
@@ -29,7 +41,13 @@ pub mod quality;
 pub mod repetition;
 pub mod rules;
 pub mod segments;
+pub mod spans;
+mod special;
+pub mod subtitles;
 mod vocabulary;
+pub mod windows;
+mod word_split;
+pub mod words;
 
 #[cfg(test)]
 mod rules_tests;
@@ -37,10 +55,13 @@ mod rules_tests;
 mod testing;
 #[cfg(test)]
 mod vocabulary_tests;
+#[cfg(test)]
+mod words_tests;
 
 pub use model_files::Sizes;
 pub use rules::Rules;
-pub use vocabulary::{Language, Special, Vocabulary};
+pub use special::Special;
+pub use vocabulary::{Language, Vocabulary};
 
 /// Samples per second of the audio that Whisper and Silero VAD hear.
 pub const SAMPLE_RATE: u32 = 16_000;

@@ -7,7 +7,8 @@
 #![forbid(unsafe_code)]
 
 use super::logits;
-use super::vocabulary::{Special, Vocabulary};
+use super::special::Special;
+use super::vocabulary::Vocabulary;
 
 const BANNED: f32 = f32::NEG_INFINITY;
 

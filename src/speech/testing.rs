@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{json, Map, Value};
 
-use super::Vocabulary;
+use super::{Segment, Vocabulary};
 
 /// Merges of the small vocabulary; each result is a token after the 256 bytes.
 pub(super) const MERGES: [(&str, &str); 11] = [
@@ -127,4 +127,21 @@ pub(super) fn real() -> Vec<PathBuf> {
     found.sort();
     found.dedup();
     found
+}
+
+/// A segment of which only the times and the text matter.
+pub(super) fn segment(start: f64, end: f64, text: &str) -> Segment {
+    Segment {
+        id: 0,
+        seek: 0,
+        start,
+        end,
+        text: text.to_owned(),
+        tokens: Vec::new(),
+        temperature: 0.0,
+        avg_logprob: 0.0,
+        compression_ratio: 0.0,
+        no_speech_prob: 0.0,
+        words: Vec::new(),
+    }
 }

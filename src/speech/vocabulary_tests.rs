@@ -203,3 +203,33 @@ fn long_and_odd_texts_encode_in_bounded_time() {
     }
     assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
 }
+
+// A model file that was tampered with is read or refused, never a panic.
+#[test]
+fn mutated_tokenizers_do_no_harm() {
+    let folder = Files::small().write();
+    let path = folder.0.join("tokenizer.json");
+    let whole = std::fs::read(&path).unwrap();
+    let mut rng = crate::sampling::Rng::new(21);
+    let mut refused = 0;
+    for _ in 0..400 {
+        let mut bytes = whole.clone();
+        for _ in 0..1 + rng.next_u64() % 4 {
+            let at = (rng.next_u64() % bytes.len() as u64) as usize;
+            match rng.next_u64() % 3 {
+                0 => bytes[at] = b"0123456789\"[]{},:x"[(rng.next_u64() % 18) as usize],
+                1 => drop(bytes.drain(at..(at + 5).min(bytes.len() - 1))),
+                _ => bytes.extend_from_within(at..(at + 20).min(bytes.len())),
+            }
+        }
+        std::fs::write(&path, &bytes).unwrap();
+        match Vocabulary::read(&folder.0) {
+            Ok(vocabulary) => drop(vocabulary.encode(" hello, w\u{1f600}").unwrap()),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::InvalidModel, "{error}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 100 && refused < 400, "{refused}");
+}
