@@ -12,3 +12,4 @@ pub mod ffi;
 mod log;
 pub mod request;
 pub mod sampling;
+pub mod speech;
