@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn a_name_that_is_no_device_is_named() {
         for name in ["", "TPU", "CPU.1", "GPU.", "GPU.x", "HETERO:CPU,GPU"] {
-            let error = choose(name, &machine(&["CPU"])).unwrap_err();
+            let error = choose(name, &machine(&["CPU"])).expect_err("refused");
             assert_eq!(error.kind(), ErrorKind::InvalidRequest);
             assert!(error.message().contains(&format!("\"{name}\"")), "{error}");
         }
@@ -196,7 +196,7 @@ mod tests {
         let fail = |device: &Device| -> Result<()> {
             Err(Error::new(ErrorKind::InvalidModel, format!("{} says no", device.id)))
         };
-        let error = first_that_works("GPU", &machine(&["CPU", "GPU"]), fail).unwrap_err();
+        let error = first_that_works("GPU", &machine(&["CPU", "GPU"]), fail).expect_err("refused");
         assert_eq!(error.kind(), ErrorKind::InvalidModel);
         assert_eq!(error.message(), "GPU failed: GPU says no; CPU failed: CPU says no");
     }

@@ -6,6 +6,7 @@
 
 pub mod device;
 pub mod find;
+mod ir;
 pub mod native;
 pub mod request;
 pub mod runtime;

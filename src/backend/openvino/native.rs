@@ -6,6 +6,7 @@ use std::ptr::{null, null_mut, NonNull};
 
 use openvino_sys::{self as sys, ov_status_e};
 
+use super::ir;
 use super::request::Request;
 use super::runtime::Runtime;
 use super::status::{c_string, check, take_string};
@@ -60,8 +61,9 @@ impl Core {
     }
 
     /// Reads a model: an IR's XML with its weights in `bin`, or beside it where `None`; or an ONNX file.
-    /// `InvalidModel` where OpenVINO refuses it.
+    /// `NotFound` and `Io` where a file cannot be read, `InvalidModel` where OpenVINO refuses it.
     pub fn read_model(&self, path: &Path, bin: Option<&Path>) -> Result<Model> {
+        ir::check(path, bin)?;
         let mut pointer = null_mut();
         let status = read(self.pointer.as_ptr(), path, bin, &mut pointer)?;
         check(status, ErrorKind::InvalidModel, || {

@@ -57,7 +57,7 @@ fn cause(message: &str, status: ov_status_e) -> String {
     let lines = || message.lines().map(str::trim).filter(|line| !line.is_empty());
     let mut text = lines().filter(|line| !is_place(line)).collect::<Vec<_>>().join("; ");
     if text.is_empty() {
-        text = lines().last().map_or_else(|| format!("{status:?}"), str::to_owned);
+        text = lines().next_back().map_or_else(|| format!("{status:?}"), str::to_owned);
     }
     if let Some((end, _)) = text.char_indices().find(|(at, _)| *at >= LONGEST) {
         text.truncate(end);
@@ -104,6 +104,9 @@ mod tests {
 
     #[test]
     fn a_nul_in_a_name_is_an_error() {
-        assert_eq!(c_string("a\0b", "the name").unwrap_err().kind(), ErrorKind::InvalidArgument);
+        assert_eq!(
+            c_string("a\0b", "the name").expect_err("refused").kind(),
+            ErrorKind::InvalidArgument
+        );
     }
 }
