@@ -135,6 +135,11 @@ fn misuse_is_an_error_that_names_the_value() {
     let error = output.slice::<i64>().expect_err("the wrong type").to_string();
     assert_eq!(error, "a tensor of F32 is read as I64");
     assert!(Tensor::of::<f32>(&[2, 2], &[0.0; 3]).is_err());
+}
+
+#[test]
+fn tensors_beyond_memory_are_refused() {
+    open();
     for shape in [&[usize::MAX][..], &[1 << 40, 1 << 40], &[1 << 60]] {
         let error = Tensor::new(ElementType::F32, shape).err().expect("too large");
         assert_eq!(error.kind(), ErrorKind::OutOfMemory, "{error}");

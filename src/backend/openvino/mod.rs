@@ -5,9 +5,10 @@
 //! properties on a compile, leak a string at each "not ready yet", and share one owner twice.
 
 pub mod device;
+mod file;
 pub mod find;
-mod ir;
 pub mod native;
+mod port;
 pub mod request;
 pub mod runtime;
 mod status;

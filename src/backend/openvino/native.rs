@@ -6,11 +6,12 @@ use std::ptr::{null, null_mut, NonNull};
 
 use openvino_sys::{self as sys, ov_status_e};
 
-use super::ir;
+use super::file;
+pub use super::port::Port;
+use super::port::{ports, CountOf, PortOf};
 use super::request::Request;
 use super::runtime::Runtime;
-use super::status::{c_string, check, take_string};
-use super::tensor::{element_type, ElementType};
+use super::status::{c_string, check, own, take_string};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Settings for a compile, as OpenVINO names them, such as `("NUM_STREAMS", "1")`.
@@ -22,18 +23,6 @@ pub const MAX_PROPERTIES: usize = 12;
 /// The one property whose value OpenVINO's C interface reads as a struct of function pointers.
 const POINTER_PROPERTY: &str = "CACHE_ENCRYPTION_CALLBACKS";
 
-/// An input or output of a model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Port {
-    /// One of its names; empty where it has none. Calls by name take its other names too.
-    pub name: String,
-    /// What its elements are.
-    pub element: ElementType,
-    /// Its dimensions, the outermost first; `None` for one that is set at run time. `None` as a
-    /// whole where even their number is.
-    pub shape: Option<Vec<Option<usize>>>,
-}
-
 /// OpenVINO's core: its devices and their settings. Make one for each model; models of one core
 /// would share threads.
 pub struct Core {
@@ -43,12 +32,6 @@ pub struct Core {
 
 // SAFETY: the native core locks what its calls share, and no thread is tied to it.
 unsafe impl Send for Core {}
-
-fn own<T>(pointer: *mut T, what: &str) -> Result<NonNull<T>> {
-    NonNull::new(pointer).ok_or_else(|| {
-        Error::new(ErrorKind::Backend, format!("OpenVINO gave no {what} and no error"))
-    })
-}
 
 impl Core {
     /// A core of the library that is open.
@@ -63,7 +46,7 @@ impl Core {
     /// Reads a model: an IR's XML with its weights in `bin`, or beside it where `None`; or an ONNX file.
     /// `NotFound` and `Io` where a file cannot be read, `InvalidModel` where OpenVINO refuses it.
     pub fn read_model(&self, path: &Path, bin: Option<&Path>) -> Result<Model> {
-        ir::check(path, bin)?;
+        file::check(path, bin)?;
         let mut pointer = null_mut();
         let status = read(self.pointer.as_ptr(), path, bin, &mut pointer)?;
         check(status, ErrorKind::InvalidModel, || {
@@ -234,9 +217,6 @@ pub struct Model {
 // SAFETY: a graph in memory that no thread is tied to; every change takes `&mut`.
 unsafe impl Send for Model {}
 
-type CountOf<T> = unsafe fn(*const T, *mut usize) -> ov_status_e;
-type PortOf<T> = unsafe fn(*const T, usize, *mut *mut sys::ov_output_const_port_t) -> ov_status_e;
-
 impl Model {
     /// What it takes.
     pub fn inputs(&self) -> &[Port] {
@@ -339,73 +319,5 @@ impl Drop for Compiled {
     fn drop(&mut self) {
         // SAFETY: ours, freed once. Requests keep what they need alive themselves.
         unsafe { sys::ov_compiled_model_free(self.pointer.as_ptr()) };
-    }
-}
-
-/// Reads all inputs or all outputs of `owner`.
-///
-/// # Safety
-/// `owner` is alive, and `count` and `port` are OpenVINO's calls for what it is.
-unsafe fn ports<T>(owner: *const T, count: CountOf<T>, port: PortOf<T>) -> Result<Vec<Port>> {
-    let mut size = 0;
-    // SAFETY: the caller's promise; a place for the number.
-    let status = unsafe { count(owner, &mut size) };
-    check(status, ErrorKind::Backend, || "counting a model's ports".into())?;
-    let one = |index| {
-        let mut pointer = null_mut();
-        // SAFETY: the caller's promise; a place for the result.
-        let status = unsafe { port(owner, index, &mut pointer) };
-        check(status, ErrorKind::Backend, || format!("port {index} of a model"))?;
-        OwnedPort(own(pointer, "port")?).describe()
-    };
-    (0..size).map(one).collect()
-}
-
-struct OwnedPort(NonNull<sys::ov_output_const_port_t>);
-
-impl OwnedPort {
-    fn describe(&self) -> Result<Port> {
-        let port = self.0.as_ptr();
-        let mut name = null_mut();
-        // SAFETY: the port is alive; a place for the result.
-        let name = match unsafe { sys::ov_port_get_any_name(port, &mut name) } {
-            // SAFETY: a string that the call made for us.
-            ov_status_e::OK => unsafe { take_string(name) },
-            // A port without a name is an error to OpenVINO.
-            _ => String::new(),
-        };
-        // SAFETY: as above.
-        let element =
-            element_type(&name, |out| unsafe { sys::ov_port_get_element_type(port, out) })?;
-        Ok(Port { element, shape: self.shape(&name)?, name })
-    }
-
-    fn shape(&self, name: &str) -> Result<Option<Vec<Option<usize>>>> {
-        let unset = sys::ov_dimension_t { min: 0, max: 0 };
-        let mut shape = sys::ov_partial_shape_t { rank: unset, dims: null_mut() };
-        // SAFETY: the port is alive; a place for the result.
-        let status = unsafe { sys::ov_port_get_partial_shape(self.0.as_ptr(), &mut shape) };
-        check(status, ErrorKind::Backend, || format!("the shape of {name}"))?;
-        let rank =
-            usize::try_from(shape.rank.min).ok().filter(|_| shape.rank.min == shape.rank.max);
-        let dims: &[sys::ov_dimension_t] = match rank.filter(|_| !shape.dims.is_null()) {
-            // SAFETY: OpenVINO made `rank` dimensions there.
-            Some(rank) => unsafe { std::slice::from_raw_parts(shape.dims, rank) },
-            None => &[],
-        };
-        let size = |dim: &sys::ov_dimension_t| {
-            usize::try_from(dim.min).ok().filter(|_| dim.min == dim.max)
-        };
-        let sizes = rank.map(|_| dims.iter().map(size).collect());
-        // SAFETY: made by the call above, freed once.
-        unsafe { sys::ov_partial_shape_free(&mut shape) };
-        Ok(sizes)
-    }
-}
-
-impl Drop for OwnedPort {
-    fn drop(&mut self) {
-        // SAFETY: ours, freed once.
-        unsafe { sys::ov_output_const_port_free(self.0.as_ptr()) };
     }
 }

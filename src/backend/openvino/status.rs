@@ -1,6 +1,7 @@
 //! From OpenVINO's status and its message to one error.
 
 use std::ffi::{c_char, CStr, CString};
+use std::ptr::NonNull;
 
 use openvino_sys::{self as sys, ov_status_e};
 
@@ -64,6 +65,13 @@ fn cause(message: &str, status: ov_status_e) -> String {
         text.push_str(" ...");
     }
     text
+}
+
+/// The object that a call which succeeded has made.
+pub(super) fn own<T>(pointer: *mut T, what: &str) -> Result<NonNull<T>> {
+    NonNull::new(pointer).ok_or_else(|| {
+        Error::new(ErrorKind::Backend, format!("OpenVINO gave no {what} and no error"))
+    })
 }
 
 /// `text` for a C call; `what` names it in the error of a text with a NUL inside.

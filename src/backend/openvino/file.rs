@@ -15,30 +15,42 @@ const TAIL: u64 = 256;
 /// The versions of the format that OpenVINO reads.
 const VERSIONS: [&str; 2] = ["10", "11"];
 
-/// Checks that the files can be read and that an `.xml` is an IR from beginning to end.
-/// OpenVINO offers another file to the readers of all formats, some of which print.
+/// What an ONNX file begins with: the field of its format's version.
+const ONNX: char = '\u{8}';
+
+/// Checks that the files can be read, and that `path` is an IR from beginning to end, or ONNX.
+/// OpenVINO offers other files to the readers of every format it knows, and some of them print.
 pub(super) fn check(path: &Path, bin: Option<&Path>) -> Result<()> {
     if let Some(bin) = bin {
         File::open(bin).map_err(|error| unreadable(bin, &error))?;
     }
     let mut file = File::open(path).map_err(|error| unreadable(path, &error))?;
     let (head, tail) = ends(&mut file).map_err(|error| unreadable(path, &error))?;
-    if !path.extension().is_some_and(|it| it.eq_ignore_ascii_case("xml")) {
-        return Ok(());
-    }
-    let refused = |what: &str| {
-        Error::new(ErrorKind::InvalidModel, format!("{}: {what}; fetch it again", path.display()))
+    let extension = path.extension().map(|it| it.to_ascii_lowercase());
+    let checked = match extension.as_ref().and_then(|it| it.to_str()) {
+        Some("xml") => check_ir(&head, &tail),
+        Some("onnx") if head.starts_with(ONNX) => Ok(()),
+        Some("onnx") => Err((ErrorKind::InvalidModel, "it is no ONNX file".to_owned())),
+        _ => Err((ErrorKind::UnsupportedModel, "only .xml and .onnx files are read".to_owned())),
     };
-    let version =
-        version(&head).ok_or_else(|| refused("it does not begin as OpenVINO's IR does"))?;
-    if !VERSIONS.contains(&version) {
-        let message = format!("{}: IR version {version}; 10 and 11 are read", path.display());
-        return Err(Error::new(ErrorKind::UnsupportedModel, message));
+    checked.map_err(|(kind, what)| Error::new(kind, format!("{}: {what}", path.display())))
+}
+
+fn check_ir(head: &str, tail: &str) -> std::result::Result<(), (ErrorKind, String)> {
+    match version(head) {
+        None => {
+            let message = "it does not begin as OpenVINO's IR does; fetch it again";
+            Err((ErrorKind::InvalidModel, message.to_owned()))
+        }
+        Some(version) if !VERSIONS.contains(&version) => {
+            let message = format!("IR version {version}; 10 and 11 are read");
+            Err((ErrorKind::UnsupportedModel, message))
+        }
+        Some(_) if !tail.trim_end().ends_with("</net>") => {
+            Err((ErrorKind::InvalidModel, "it ends before the IR does; fetch it again".to_owned()))
+        }
+        Some(_) => Ok(()),
     }
-    if !tail.trim_end().ends_with("</net>") {
-        return Err(refused("it ends before the IR does"));
-    }
-    Ok(())
 }
 
 fn unreadable(path: &Path, error: &IoError) -> Error {
@@ -90,8 +102,18 @@ mod tests {
         for cut in [0, 10, 30, whole.len() - 10] {
             assert_eq!(kind("cut.xml", &whole[..cut]), Err(ErrorKind::InvalidModel), "{cut}");
         }
-        // Formats other than the IR have readers of their own.
-        assert_eq!(checked("model.onnx", "\u{8}"), Ok(()));
+    }
+
+    #[test]
+    fn other_formats_are_onnx_or_refused() {
+        assert_eq!(checked("model.onnx", "\u{8}\u{7}"), Ok(()));
+        for (name, kind) in [
+            ("text.onnx", ErrorKind::InvalidModel),
+            ("model.pb", ErrorKind::UnsupportedModel),
+            ("model", ErrorKind::UnsupportedModel),
+        ] {
+            assert_eq!(checked(name, "hello there").map_err(|it| it.kind()), Err(kind), "{name}");
+        }
     }
 
     #[test]
