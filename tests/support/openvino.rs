@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fluid::backend::openvino::find::{libraries, Platform};
 use fluid::backend::openvino::native::{Compiled, Core, Model};
@@ -23,6 +24,13 @@ pub fn library() -> PathBuf {
 /// The library, open in this process.
 pub fn open() -> &'static Runtime {
     runtime::open(Some(text(&library()))).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The tests that compute run one after the other: threads and times are theirs alone.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    // A test that failed has not spoilt anything for the next one.
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub fn text(path: &Path) -> &str {
@@ -52,12 +60,12 @@ impl Drop for Folder {
     }
 }
 
-/// An IR that multiplies `x` of `[?, SIDE]` by one square matrix `times` times, into `y`. Each
-/// product is a node of its own, so that a run can be made as long as a test needs.
+/// An IR that multiplies `x` of `[?, SIDE]` by `factor`, `times` times, into `y`. Each
+/// matrix product is a node of its own, so that a run can be made as long as a test needs.
 pub const SIDE: usize = 256;
 
-pub fn write_products(folder: &Folder, times: usize) -> PathBuf {
-    let weight = |at: usize| if at % (SIDE + 1) == 0 { 2.0f32 } else { 0.0 };
+pub fn write_products(folder: &Folder, times: usize, factor: f32) -> PathBuf {
+    let weight = |at: usize| if at % (SIDE + 1) == 0 { factor } else { 0.0 };
     let weights: Vec<u8> = (0..SIDE * SIDE).flat_map(|at| weight(at).to_le_bytes()).collect();
     fs::write(folder.path().join("products.bin"), &weights).expect("weights");
     let dims =
@@ -97,10 +105,19 @@ pub fn write_products(folder: &Folder, times: usize) -> PathBuf {
     path
 }
 
-/// The products, read and compiled for the CPU.
+/// What [`products`] multiplies by: powers of two stay within f32.
+pub fn factor(times: usize) -> f32 {
+    if times < 100 {
+        2.0
+    } else {
+        1.0
+    }
+}
+
+/// Doublings, or in a run of a hundred and more products by one; read and compiled for the CPU.
 pub fn products(name: &str, times: usize) -> (Folder, Model, Compiled) {
     let folder = Folder::new(name);
-    let path = write_products(&folder, times);
+    let path = write_products(&folder, times, factor(times));
     let core = Core::new(open()).expect("a core");
     let model = core.read_model(&path, None).unwrap_or_else(|error| panic!("{error}"));
     let properties = [("INFERENCE_NUM_THREADS", "1"), ("INFERENCE_PRECISION_HINT", "f32")];
