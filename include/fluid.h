@@ -188,6 +188,10 @@ typedef void (*fluid_log_fn)(fluid_log_level level, const char *line, void *user
 // Your callback threw a C++ exception; the job was cancelled.
 #define FLUID_ERROR_CALLBACK (-52)
 
+// A runtime library that the model needs is not there, or does not open; install it, or name its
+// path. The message lists every place looked at.
+#define FLUID_ERROR_BACKEND_MISSING (-53)
+
 // This process is a fork of the one that used the library; only `exec` helps.
 #define FLUID_ERROR_FORKED (-60)
 

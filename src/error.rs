@@ -40,6 +40,8 @@ pub enum ErrorKind {
     OutOfMemory,
     /// The model library failed inside a call; the message holds its words.
     Backend,
+    /// A runtime library that the model needs is not there: install it or name its path.
+    BackendMissing,
     /// The caller's own callback threw a C++ exception; the job was cancelled.
     Callback,
     /// The process is a fork of the one that loaded the library.

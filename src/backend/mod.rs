@@ -4,6 +4,8 @@
 mod fake;
 #[cfg(feature = "llama")]
 mod llama;
+#[cfg(feature = "openvino")]
+pub mod openvino;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;

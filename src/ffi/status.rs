@@ -56,6 +56,9 @@ pub const FLUID_ERROR_OUT_OF_MEMORY: fluid_status = -50;
 pub const FLUID_ERROR_BACKEND: fluid_status = -51;
 /// Your callback threw a C++ exception; the job was cancelled.
 pub const FLUID_ERROR_CALLBACK: fluid_status = -52;
+/// A runtime library that the model needs is not there, or does not open; install it, or name its
+/// path. The message lists every place looked at.
+pub const FLUID_ERROR_BACKEND_MISSING: fluid_status = -53;
 /// This process is a fork of the one that used the library; only `exec` helps.
 pub const FLUID_ERROR_FORKED: fluid_status = -60;
 /// A bug of this library; please report the message.
@@ -80,6 +83,7 @@ pub(super) fn of_error(kind: ErrorKind) -> fluid_status {
         ErrorKind::QueueFull => FLUID_ERROR_QUEUE_FULL,
         ErrorKind::OutOfMemory => FLUID_ERROR_OUT_OF_MEMORY,
         ErrorKind::Backend => FLUID_ERROR_BACKEND,
+        ErrorKind::BackendMissing => FLUID_ERROR_BACKEND_MISSING,
         ErrorKind::Callback => FLUID_ERROR_CALLBACK,
         ErrorKind::Forked => FLUID_ERROR_FORKED,
         ErrorKind::Internal => FLUID_ERROR_INTERNAL,
@@ -119,6 +123,7 @@ fn name(status: fluid_status) -> &'static CStr {
         FLUID_ERROR_QUEUE_FULL => c"FLUID_ERROR_QUEUE_FULL",
         FLUID_ERROR_OUT_OF_MEMORY => c"FLUID_ERROR_OUT_OF_MEMORY",
         FLUID_ERROR_BACKEND => c"FLUID_ERROR_BACKEND",
+        FLUID_ERROR_BACKEND_MISSING => c"FLUID_ERROR_BACKEND_MISSING",
         FLUID_ERROR_CALLBACK => c"FLUID_ERROR_CALLBACK",
         FLUID_ERROR_FORKED => c"FLUID_ERROR_FORKED",
         FLUID_ERROR_INTERNAL => c"FLUID_ERROR_INTERNAL",

@@ -1,0 +1,15 @@
+//! Models in OpenVINO's format, through its C library, which is opened when a model needs it.
+//!
+//! From the `openvino` crate come names of element types; what computes goes through
+//! `openvino-sys`: the crate's own `Core`, `InferRequest` and `Tensor` hide their handles, set no
+//! properties on a compile, leak a string at each "not ready yet", and share one owner twice.
+
+pub mod device;
+mod file;
+pub mod find;
+pub mod native;
+mod port;
+pub mod request;
+pub mod runtime;
+mod status;
+pub mod tensor;
