@@ -352,7 +352,7 @@ def list_models(folder):
     for model in MODELS:
         state = "missing" if missing_files(folder, model) else "there"
         size = sum(file.size for file in model.files)
-        say(f"{model.name:12} {state:8} {size / 1e6:7.1f} MB  {model.about}")
+        say(f"{model.name:16} {state:8} {size / 1e6:7.1f} MB  {model.about}")
 
 
 def main():
