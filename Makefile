@@ -10,8 +10,13 @@ export PATH := $(shell bash tools/setup.sh --path)
 export FLUID_GOAL := make $(or $(MAKECMDGOALS),demo)
 unexport CARGO_TARGET_DIR CARGO_BUILD_TARGET_DIR CARGO_BUILD_TARGET
 
+# Where libfluid looks for OpenVINO, as in any active Python environment.
+export VIRTUAL_ENV := $(CURDIR)/.venv
+
 MODELS := $(or $(FLUID_MODELS),models)
 CHAT_MODEL := $(MODELS)/SmolLM2-135M-Instruct.Q4_1.gguf
+SPEECH_MODEL := $(MODELS)/whisper-base-int8-ov
+SPEECH := $(MODELS)/jfk.wav
 PROMPT ?= Why is the sky blue? Answer in two sentences.
 
 CARGO_FLAGS := --release --locked
@@ -28,11 +33,14 @@ help: ## this list
 	  || sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: setup models build ## everything from nothing to an answer of a language model
+demo: setup demo-models build ## everything from nothing to an answer of a language model and a transcription
 	@mkdir -p target/demo
 	$(CC) $(CFLAGS) $(DEMO_CFLAGS) examples/c/chat.c -o target/demo/chat $(DEMO_LIBS)
 	@printf '\nexamples/c/chat.c asks SmolLM2: %s\n\n' '$(subst ','\'',$(PROMPT))'
 	@target/demo/chat '$(CHAT_MODEL)' '$(subst ','\'',$(PROMPT))'
+	$(CC) $(CFLAGS) $(DEMO_CFLAGS) examples/c/transcribe.c -o target/demo/transcribe $(DEMO_LIBS)
+	@printf '\nexamples/c/transcribe.c hears, with Whisper base: %s\n\n' '$(SPEECH)'
+	@target/demo/transcribe '$(SPEECH_MODEL)' '$(SPEECH)'
 
 .PHONY: build
 build: setup ## the library: target/release/libfluid.so
@@ -50,7 +58,7 @@ test: setup models build-for-tests ## every test
 .PHONY: test-rust test-python test-c test-header
 test-rust: setup models build-for-tests ## the Rust tests alone
 	@bash tools/run_tests.sh rust
-test-python: setup ## the tests of tools/ alone
+test-python: setup models ## the tests of tools/ alone
 	@bash tools/run_tests.sh python
 test-c: setup models build-for-tests ## the C programs alone
 	@bash tools/run_tests.sh c
@@ -78,9 +86,22 @@ soak: setup models build-for-tests ## the tests with the soaks at full length
 setup:
 	@bash tools/setup.sh $(SETUP_FLAGS)
 
-.PHONY: models
-models: setup ## the model files, checked
-	@.venv/bin/python tools/fetch_models.py
+# What is there and up to date costs a few stats.
+FETCH := .venv/bin/python tools/fetch_models.py
+CONVERT := .venv/bin/python tools/whisper_to_openvino.py
+MAKE_TINY := .venv/bin/python tools/make_tiny_whisper.py
+SOURCES := $(MODELS)/src
+
+.PHONY: demo-models models
+demo-models: setup
+	@$(FETCH) smollm2 whisper-base silero-vad jfk
+	@$(CONVERT) '$(SOURCES)/whisper-base' '$(SPEECH_MODEL)'
+models: demo-models ## the model files: fetched, checked, converted
+	@$(FETCH) whisper-tiny.en
+	@$(CONVERT) '$(SOURCES)/whisper-tiny.en' '$(MODELS)/whisper-tiny.en-int8-ov'
+	@$(CONVERT) --form stateless '$(SOURCES)/whisper-base' '$(MODELS)/whisper-base-int8-stateless-ov'
+	@$(MAKE_TINY) '$(SOURCES)/whisper-base/tokenizer.json' '$(MODELS)/tiny-random-whisper-128'
+	@$(MAKE_TINY) --form stateless '$(SOURCES)/whisper-base/tokenizer.json' '$(MODELS)/tiny-random-whisper-128-stateless'
 
 .PHONY: check-fresh
 check-fresh: ## make demo, twice, in a bare Debian 12 (root and debootstrap needed)

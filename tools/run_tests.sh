@@ -8,7 +8,8 @@ cd "$(dirname "$0")/.."
 unset MAKEFLAGS MFLAGS
 
 run_rust() { cargo test --release --locked --features fake --no-fail-fast; }
-run_python() { python3 -m unittest discover -v -s tools; }
+# numpy and OpenVINO are in .venv alone.
+run_python() { .venv/bin/python -m unittest discover -v -s tools; }
 # The C programs get the library as it ships, without the scripted backend; it is what stays built.
 run_c() { bash tools/build.sh build --release --locked && bash tests/c/run.sh; }
 

@@ -109,7 +109,7 @@ have_certificates() {
         [ -s /etc/ssl/certs/ca-certificates.crt ] || [ -s /etc/pki/tls/certs/ca-bundle.crt ]
 }
 
-have_venv() { python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 8))' 2>/dev/null; }
+have_venv() { python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; }
 have_valgrind() { have valgrind && valgrind -q true 2>/dev/null; }   # it also wants the C library's symbols
 have_qemu() { [ "$(uname -m)" != x86_64 ] || [ "$(uname -s)" != Linux ] || have qemu-x86_64; }
 have_rust_tools() { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1
@@ -222,7 +222,7 @@ describe() {   # the missing things, for a person
             rust) say "Rust $RUST_WANTED or newer" ;;
             rust-tools) say "rustfmt and clippy" ;;
             cc | c++) say "a C++ compiler" ;;
-            python) say "python3 with venv" ;;
+            python) say "python3 (3.10 or newer) with venv" ;;
             certificates) say "CA certificates" ;;
             *) say "$key" ;;
         esac
@@ -304,12 +304,25 @@ use_rustup() {
 
 # --- Python --------------------------------------------------------------------------------------
 
-# Debian's and Ubuntu's own Python refuse pip (PEP 668): what is needed of it lives in .venv.
-# Later needs (the OpenVINO runtime) go in here too, from a list of pinned packages.
+# Debian's and Ubuntu's own Python refuse pip (PEP 668): what is needed of it lives in .venv, the OpenVINO
+# runtime too.
 make_python() {
     .venv/bin/python -c 'import pip' 2>/dev/null && return 0
     say "setup: making .venv for Python"
     python3 -m venv --clear .venv || die "python3 could not make .venv (its reason is above)"
+}
+
+# The copy of the list says that all of it was installed, and could be imported once.
+install_python_packages() {
+    ! cmp -s tools/requirements.txt .venv/requirements.txt || return 0
+    check_network "the OpenVINO runtime"
+    say "setup: fetching the OpenVINO runtime (59 MB) and numpy into .venv"
+    .venv/bin/python -m pip install --no-deps --only-binary=:all: --no-input --disable-pip-version-check \
+        --progress-bar="$([ -t 1 ] && say on || say off)" -r tools/requirements.txt </dev/null ||
+        die "pip could not install tools/requirements.txt (its reason is above); mend that, then: $GOAL"
+    .venv/bin/python -c 'import numpy, openvino; openvino.Core()' ||
+        die "the OpenVINO runtime in .venv does not start (its reason is above)"
+    cp tools/requirements.txt .venv/requirements.txt
 }
 
 main() {
@@ -333,6 +346,7 @@ main() {
             "$(one_command "$(packages)")"
     fi
     make_python
+    install_python_packages
     say "setup: everything the build needs is here (Rust $(rustc --version | awk '{ print $2 }'))"
 }
 

