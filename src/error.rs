@@ -20,6 +20,8 @@ pub enum ErrorKind {
     Unsupported,
     /// The prompt does not fit into the model's context: shorten it.
     ContextOverflow,
+    /// Audio is broken, or in a format that this build cannot read: convert it.
+    InvalidAudio,
     /// A file is not there: check the path.
     NotFound,
     /// A file cannot be read: check permissions and the disk.

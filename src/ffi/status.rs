@@ -34,6 +34,8 @@ pub const FLUID_ERROR_INVALID_REQUEST: fluid_status = -21;
 pub const FLUID_ERROR_UNSUPPORTED: fluid_status = -22;
 /// The prompt does not fit into the context; shorten it, or load with a larger `n_ctx`.
 pub const FLUID_ERROR_CONTEXT_OVERFLOW: fluid_status = -23;
+/// Audio is broken, or in a format that this build cannot read; convert it.
+pub const FLUID_ERROR_INVALID_AUDIO: fluid_status = -24;
 /// A file is not there; check the path.
 pub const FLUID_ERROR_NOT_FOUND: fluid_status = -30;
 /// A file cannot be read; check permissions and the disk.
@@ -68,6 +70,7 @@ pub(super) fn of_error(kind: ErrorKind) -> fluid_status {
         ErrorKind::InvalidRequest => FLUID_ERROR_INVALID_REQUEST,
         ErrorKind::Unsupported => FLUID_ERROR_UNSUPPORTED,
         ErrorKind::ContextOverflow => FLUID_ERROR_CONTEXT_OVERFLOW,
+        ErrorKind::InvalidAudio => FLUID_ERROR_INVALID_AUDIO,
         ErrorKind::NotFound => FLUID_ERROR_NOT_FOUND,
         ErrorKind::Io => FLUID_ERROR_IO,
         ErrorKind::InvalidModel => FLUID_ERROR_INVALID_MODEL,
@@ -106,6 +109,7 @@ fn name(status: fluid_status) -> &'static CStr {
         FLUID_ERROR_INVALID_REQUEST => c"FLUID_ERROR_INVALID_REQUEST",
         FLUID_ERROR_UNSUPPORTED => c"FLUID_ERROR_UNSUPPORTED",
         FLUID_ERROR_CONTEXT_OVERFLOW => c"FLUID_ERROR_CONTEXT_OVERFLOW",
+        FLUID_ERROR_INVALID_AUDIO => c"FLUID_ERROR_INVALID_AUDIO",
         FLUID_ERROR_NOT_FOUND => c"FLUID_ERROR_NOT_FOUND",
         FLUID_ERROR_IO => c"FLUID_ERROR_IO",
         FLUID_ERROR_INVALID_MODEL => c"FLUID_ERROR_INVALID_MODEL",
