@@ -128,9 +128,9 @@ typedef struct fluid_audio {
   const void *data;
   // Bytes of `data`, whole frames of samples. Of a path its length; or 0, then a NUL ends it.
   size_t bytes;
-  // Frames per second of samples, such as 16000; not looked at for the other kinds.
+  // Frames per second of samples, 2,000 to 768,000; not looked at for the other kinds.
   uint32_t rate;
-  // Samples of a frame, one for each channel; not looked at for the other kinds.
+  // Samples of a frame, one for each channel, 1 to 64; not looked at for the other kinds.
   uint32_t channels;
 } fluid_audio;
 
@@ -179,9 +179,6 @@ typedef void (*fluid_log_fn)(fluid_log_level level, const char *line, void *user
 // The prompt does not fit into the context; shorten it, or load with a larger `n_ctx`.
 #define FLUID_ERROR_CONTEXT_OVERFLOW (-23)
 
-// Audio is broken, or in a format that this build cannot read; convert it.
-#define FLUID_ERROR_INVALID_AUDIO (-24)
-
 // A file is not there; check the path.
 #define FLUID_ERROR_NOT_FOUND (-30)
 
@@ -196,6 +193,9 @@ typedef void (*fluid_log_fn)(fluid_log_level level, const char *line, void *user
 
 // This processor lacks instructions that the build needs; use a build for older processors.
 #define FLUID_ERROR_UNSUPPORTED_CPU (-34)
+
+// The audio is of no format this build knows, or broken; convert it.
+#define FLUID_ERROR_INVALID_AUDIO (-35)
 
 // The call would wait for itself, or another thread is inside the same call.
 #define FLUID_ERROR_BUSY (-40)
@@ -243,7 +243,8 @@ typedef void (*fluid_log_fn)(fluid_log_level level, const char *line, void *user
 // transcription: what `fluid_job_json` gives, so plain text where the format asked for is one.
 #define FLUID_EVENT_END 100
 
-// Interleaved samples, 32-bit floats from -1 to 1 in the machine's byte order.
+// Interleaved samples, 32-bit floats from -1 to 1 in the machine's byte order. NaN and infinities
+// count as 0.
 #define FLUID_AUDIO_PCM_F32 1
 
 // Interleaved samples, 16-bit integers in the machine's byte order.
@@ -477,7 +478,7 @@ fluid_status fluid_generate_start(struct fluid_model *model,
 // "verbose_json", else plain text, SRT or WebVTT; unless `FLUID_OK`, of the segments so far. It
 // is owned by the caller, free with `fluid_string_free`.
 //
-// Errors: `FLUID_ERROR_INVALID_ARGUMENT` for an `audio` that contradicts itself;
+// Errors: `FLUID_ERROR_INVALID_ARGUMENT` for an `audio` that contradicts itself or is out of range;
 // `FLUID_ERROR_NOT_FOUND`, `FLUID_ERROR_IO` and `FLUID_ERROR_INVALID_AUDIO` for what it holds;
 // `FLUID_ERROR_INVALID_JSON`, `FLUID_ERROR_INVALID_REQUEST`, `FLUID_ERROR_UNSUPPORTED` (also for
 // a model that generates text), `FLUID_ERROR_OUT_OF_MEMORY`, `FLUID_ERROR_QUEUE_FULL`,

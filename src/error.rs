@@ -20,8 +20,6 @@ pub enum ErrorKind {
     Unsupported,
     /// The prompt does not fit into the model's context: shorten it.
     ContextOverflow,
-    /// Audio is broken, or in a format that this build cannot read: convert it.
-    InvalidAudio,
     /// A file is not there: check the path.
     NotFound,
     /// A file cannot be read: check permissions and the disk.
@@ -32,6 +30,8 @@ pub enum ErrorKind {
     UnsupportedModel,
     /// This processor lacks instructions that the build needs.
     UnsupportedCpu,
+    /// The audio is of no format this build knows, or broken: convert it.
+    InvalidAudio,
     /// The call would wait for itself or for a call that runs already.
     Busy,
     /// The model's queue is full: try again later.

@@ -9,7 +9,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// What `data` of a `fluid_audio` points to.
 pub type fluid_audio_kind = i32;
 
-/// Interleaved samples, 32-bit floats from -1 to 1 in the machine's byte order.
+/// Interleaved samples, 32-bit floats from -1 to 1 in the machine's byte order. NaN and infinities
+/// count as 0.
 pub const FLUID_AUDIO_PCM_F32: fluid_audio_kind = 1;
 /// Interleaved samples, 16-bit integers in the machine's byte order.
 pub const FLUID_AUDIO_PCM_I16: fluid_audio_kind = 2;
@@ -32,9 +33,9 @@ pub struct fluid_audio {
     pub data: *const c_void,
     /// Bytes of `data`, whole frames of samples. Of a path its length; or 0, then a NUL ends it.
     pub bytes: usize,
-    /// Frames per second of samples, such as 16000; not looked at for the other kinds.
+    /// Frames per second of samples, 2,000 to 768,000; not looked at for the other kinds.
     pub rate: u32,
-    /// Samples of a frame, one for each channel; not looked at for the other kinds.
+    /// Samples of a frame, one for each channel, 1 to 64; not looked at for the other kinds.
     pub channels: u32,
 }
 

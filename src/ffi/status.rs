@@ -34,8 +34,6 @@ pub const FLUID_ERROR_INVALID_REQUEST: fluid_status = -21;
 pub const FLUID_ERROR_UNSUPPORTED: fluid_status = -22;
 /// The prompt does not fit into the context; shorten it, or load with a larger `n_ctx`.
 pub const FLUID_ERROR_CONTEXT_OVERFLOW: fluid_status = -23;
-/// Audio is broken, or in a format that this build cannot read; convert it.
-pub const FLUID_ERROR_INVALID_AUDIO: fluid_status = -24;
 /// A file is not there; check the path.
 pub const FLUID_ERROR_NOT_FOUND: fluid_status = -30;
 /// A file cannot be read; check permissions and the disk.
@@ -46,6 +44,8 @@ pub const FLUID_ERROR_INVALID_MODEL: fluid_status = -32;
 pub const FLUID_ERROR_UNSUPPORTED_MODEL: fluid_status = -33;
 /// This processor lacks instructions that the build needs; use a build for older processors.
 pub const FLUID_ERROR_UNSUPPORTED_CPU: fluid_status = -34;
+/// The audio is of no format this build knows, or broken; convert it.
+pub const FLUID_ERROR_INVALID_AUDIO: fluid_status = -35;
 /// The call would wait for itself, or another thread is inside the same call.
 pub const FLUID_ERROR_BUSY: fluid_status = -40;
 /// Too many jobs wait for the model; try again when some have ended.
@@ -70,12 +70,12 @@ pub(super) fn of_error(kind: ErrorKind) -> fluid_status {
         ErrorKind::InvalidRequest => FLUID_ERROR_INVALID_REQUEST,
         ErrorKind::Unsupported => FLUID_ERROR_UNSUPPORTED,
         ErrorKind::ContextOverflow => FLUID_ERROR_CONTEXT_OVERFLOW,
-        ErrorKind::InvalidAudio => FLUID_ERROR_INVALID_AUDIO,
         ErrorKind::NotFound => FLUID_ERROR_NOT_FOUND,
         ErrorKind::Io => FLUID_ERROR_IO,
         ErrorKind::InvalidModel => FLUID_ERROR_INVALID_MODEL,
         ErrorKind::UnsupportedModel => FLUID_ERROR_UNSUPPORTED_MODEL,
         ErrorKind::UnsupportedCpu => FLUID_ERROR_UNSUPPORTED_CPU,
+        ErrorKind::InvalidAudio => FLUID_ERROR_INVALID_AUDIO,
         ErrorKind::Busy => FLUID_ERROR_BUSY,
         ErrorKind::QueueFull => FLUID_ERROR_QUEUE_FULL,
         ErrorKind::OutOfMemory => FLUID_ERROR_OUT_OF_MEMORY,
@@ -109,12 +109,12 @@ fn name(status: fluid_status) -> &'static CStr {
         FLUID_ERROR_INVALID_REQUEST => c"FLUID_ERROR_INVALID_REQUEST",
         FLUID_ERROR_UNSUPPORTED => c"FLUID_ERROR_UNSUPPORTED",
         FLUID_ERROR_CONTEXT_OVERFLOW => c"FLUID_ERROR_CONTEXT_OVERFLOW",
-        FLUID_ERROR_INVALID_AUDIO => c"FLUID_ERROR_INVALID_AUDIO",
         FLUID_ERROR_NOT_FOUND => c"FLUID_ERROR_NOT_FOUND",
         FLUID_ERROR_IO => c"FLUID_ERROR_IO",
         FLUID_ERROR_INVALID_MODEL => c"FLUID_ERROR_INVALID_MODEL",
         FLUID_ERROR_UNSUPPORTED_MODEL => c"FLUID_ERROR_UNSUPPORTED_MODEL",
         FLUID_ERROR_UNSUPPORTED_CPU => c"FLUID_ERROR_UNSUPPORTED_CPU",
+        FLUID_ERROR_INVALID_AUDIO => c"FLUID_ERROR_INVALID_AUDIO",
         FLUID_ERROR_BUSY => c"FLUID_ERROR_BUSY",
         FLUID_ERROR_QUEUE_FULL => c"FLUID_ERROR_QUEUE_FULL",
         FLUID_ERROR_OUT_OF_MEMORY => c"FLUID_ERROR_OUT_OF_MEMORY",

@@ -67,7 +67,7 @@ use crate::request::TranscribeRequest;
 /// "verbose_json", else plain text, SRT or WebVTT; unless `FLUID_OK`, of the segments so far. It
 /// is owned by the caller, free with `fluid_string_free`.
 ///
-/// Errors: `FLUID_ERROR_INVALID_ARGUMENT` for an `audio` that contradicts itself;
+/// Errors: `FLUID_ERROR_INVALID_ARGUMENT` for an `audio` that contradicts itself or is out of range;
 /// `FLUID_ERROR_NOT_FOUND`, `FLUID_ERROR_IO` and `FLUID_ERROR_INVALID_AUDIO` for what it holds;
 /// `FLUID_ERROR_INVALID_JSON`, `FLUID_ERROR_INVALID_REQUEST`, `FLUID_ERROR_UNSUPPORTED` (also for
 /// a model that generates text), `FLUID_ERROR_OUT_OF_MEMORY`, `FLUID_ERROR_QUEUE_FULL`,
