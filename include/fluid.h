@@ -452,7 +452,7 @@ fluid_status fluid_generate_start(struct fluid_model *model,
 // | `suppress_blank` | a text may not begin with nothing | true |
 // | `repetition_penalty` | divides the logits of tokens drawn before | 1, off |
 // | `no_repeat_ngram_size` | runs of so many tokens come once | 0, off |
-// | `vad_filter` | skip silence, where a VAD model is | for audio of more than 30 s |
+// | `vad_filter` | skip silence; refused without a VAD model | where one is, for more than 30 s |
 // | `vad_parameters` | an object of what counts as speech, see below | faster-whisper's |
 // | `chunking_strategy` | `"auto"` or an object of type `"server_vad"`: as `vad_filter` | none |
 // | `batch_size` | windows decoded together, 1 to 32 | as fits |
