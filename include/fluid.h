@@ -16,14 +16,15 @@
  * Ownership  Every pointer is one of: borrowed for the call; borrowed until what its function
  *            says; owned by the caller, free with the function named; static.
  * Text       UTF-8, NUL-terminated; paths too, on every system. Requests, options and results
- *            are JSON; requests and results in OpenAI's field names.
+ *            are JSON; requests and results in OpenAI's field names. The result of a
+ *            transcription is plain text or subtitles where the request asks for them.
  * Events     A job tells of itself in events and ends with exactly one FLUID_EVENT_END. (A
  *            callback that cancels is not called again: the returned status is its end.) When
  *            its reader is slow, the job pauses; other jobs go on.
  * Cancelling By a callback's return value, fluid_job_cancel, a deadline, or freeing. A job that
- *            waits, or a load, ends at once; a running generation after the current node of the
- *            model's graph, which takes milliseconds with small models (the tests bound it by
- *            100 ms). Native work of a load that cannot be stopped goes on unseen until it
+ *            waits, or a load, ends at once; a running generation or transcription after the
+ *            current node of the model's graph, which takes milliseconds with small models (the
+ *            tests bound it by 100 ms). Native work of a load that cannot be stopped goes on unseen until it
  *            ends; fluid_engine_free waits for it.
  * Safety     Nothing here prints, exits or aborts; bad paths, broken files, wrong JSON, a panic
  *            or a C++ exception are statuses. What cannot be caught inside a process is an
@@ -39,8 +40,8 @@
  *   one thread at a time for each handle   fluid_job_next, fluid_queue_next
  *     (others get FLUID_ERROR_BUSY):
  *   not from inside the log callback       fluid_log_set, and what waits: fluid_load_model,
- *     (FLUID_ERROR_BUSY):                  fluid_generate, fluid_job_next and fluid_queue_next
- *                                          with a timeout other than 0
+ *     (FLUID_ERROR_BUSY):                  fluid_generate, fluid_transcribe, fluid_job_next and
+ *                                          fluid_queue_next with a timeout other than 0
  *   Event callbacks run on the thread that made the blocking call, and every function may be
  *   called from inside. The log callback runs on any thread; frees inside it do not wait.
  *   Leave a callback by returning: no longjmp, no pthread_exit, no cancellation of the thread.
@@ -48,7 +49,7 @@
 
 // Version of the binary interface this header describes: the major number in the upper 16
 // bits, the minor one in the lower.
-#define FLUID_ABI_VERSION (1 << 16)
+#define FLUID_ABI_VERSION ((1 << 16) | 1)
 
 // Owns models and jobs. Make one with `fluid_engine_new`, free it with `fluid_engine_free`.
 typedef struct fluid_engine fluid_engine;
@@ -81,14 +82,16 @@ typedef struct fluid_event {
   int32_t choice;
   // Id of the token, or -1.
   int32_t token;
-  // Log-probability of the token, or NaN where it was not asked for.
+  // Log-probability of the token, or NaN where it was not asked for; of a segment, the average
+  // of its tokens.
   float logprob;
   // Whole, valid UTF-8 with a NUL after it; never `NULL`. In a final event of a failed job,
   // the error's message.
   const char *text;
   // Bytes of `text`, the NUL not counted; a text may hold a NUL itself.
   size_t text_len;
-  // JSON with a NUL after it, in a final event; empty in others, never `NULL`.
+  // JSON with a NUL after it, in a final event, of a segment and of a language; empty in others,
+  // never `NULL`.
   const char *json;
   // Bytes of `json`, the NUL not counted.
   size_t json_len;
@@ -109,6 +112,27 @@ typedef struct fluid_event {
 // that call has returned. The event is borrowed until the callback returns. Return 0 to go on,
 // anything else to cancel the job; then it is not called again.
 typedef int32_t (*fluid_event_fn)(const struct fluid_event *event, void *user_data);
+
+// What `data` of a `fluid_audio` points to.
+typedef int32_t fluid_audio_kind;
+
+// A recording. It and all it points to are borrowed for the call that gets it. The struct grows
+// at its end: set it to zeros before you fill it.
+typedef struct fluid_audio {
+  // `sizeof(fluid_audio)`.
+  uint32_t struct_size;
+  // What `data` points to: one of `FLUID_AUDIO_...`.
+  fluid_audio_kind kind;
+  // Samples, bytes or a path; at any alignment. `NULL` only where `bytes` is 0 and `kind` is not
+  // `FLUID_AUDIO_PATH`.
+  const void *data;
+  // Bytes of `data`, whole frames of samples. Of a path its length; or 0, then a NUL ends it.
+  size_t bytes;
+  // Frames per second of samples, 2,000 to 768,000; not looked at for the other kinds.
+  uint32_t rate;
+  // Samples of a frame, one for each channel, 1 to 64; not looked at for the other kinds.
+  uint32_t channels;
+} fluid_audio;
 
 // How much a log line matters.
 typedef int32_t fluid_log_level;
@@ -198,15 +222,43 @@ typedef void (*fluid_log_fn)(fluid_log_level level, const char *line, void *user
 // A bug of this library; please report the message.
 #define FLUID_ERROR_INTERNAL (-70)
 
-// `progress` tells how far a load or a long prompt is, from 0 to 1.
+// `progress` tells how far a load or a long prompt is, or which share of the audio is done, from
+// 0 to 1.
 #define FLUID_EVENT_PROGRESS 1
 
 // A token was drawn: `token` and `text`. The text may be empty while a character or a stop
 // string is undecided; `token` is -1 for text that was held back until the end.
 #define FLUID_EVENT_TOKEN 2
 
-// The job's one end: `status` tells how, and `json` holds the result of a generation.
+// A segment of speech was decided: `text`, `start`, `end`; `logprob` is the average
+// log-probability of its tokens, and `json` the segment as in OpenAI's "verbose_json", with its
+// words where they were asked for.
+#define FLUID_EVENT_SEGMENT 3
+
+// The language spoken was detected: `text` is its code, such as "en", and `json` is
+// `{"language":"en","probability":0.98}`.
+#define FLUID_EVENT_LANGUAGE 4
+
+// Something is not as asked, such as the device that is used; `text` says what and why, in one
+// line. The job goes on.
+#define FLUID_EVENT_NOTICE 5
+
+// The job's one end: `status` tells how, and `json` holds the result of a generation or a
+// transcription: what `fluid_job_json` gives, so plain text where the format asked for is one.
 #define FLUID_EVENT_END 100
+
+// Interleaved samples, 32-bit floats from -1 to 1 in the machine's byte order. NaN and infinities
+// count as 0.
+#define FLUID_AUDIO_PCM_F32 1
+
+// Interleaved samples, 16-bit integers in the machine's byte order.
+#define FLUID_AUDIO_PCM_I16 2
+
+// The bytes of an audio file: WAV, FLAC, MP3, OGG Vorbis, M4A or AAC.
+#define FLUID_AUDIO_ENCODED 3
+
+// The path of such a file, UTF-8 on every system.
+#define FLUID_AUDIO_PATH 4
 
 // A call or a job failed.
 #define FLUID_LOG_ERROR 1
@@ -378,6 +430,88 @@ fluid_status fluid_generate_start(struct fluid_model *model,
                                   const char *request_json,
                                   struct fluid_job **out_job);
 
+// Writes down the speech in `audio` and waits for the end.
+//
+// `audio` is borrowed for the call. `request_json` is `NULL` or a JSON object, borrowed for the
+// call, in the field names of OpenAI's transcriptions and, for what they leave out, of
+// faster-whisper:
+//
+// | key | meaning | default |
+// |---|---|---|
+// | `language` | the language spoken, such as `"en"` | detected |
+// | `task` | `"transcribe"`, or `"translate"` into English | `"transcribe"` |
+// | `response_format` | `"json"`, `"verbose_json"`, `"text"`, `"srt"` or `"vtt"` | `"json"` |
+// | `timestamp_granularities` | an array; with `"word"` each word gets its times | segments |
+// | `prompt` | the text before, or one in the style wanted | none |
+// | `hotwords` | words to expect, in one string | none |
+// | `temperature` | 0 to 1, or an array to try until a text passes; 0 is the default | 0, 0.2 to 1 |
+// | `best_of` | texts drawn at a temperature above 0, 1 to 16 | 5 |
+// | `compression_ratio_threshold` | a text that compresses better repeats itself; `null` is off | 2.4 |
+// | `log_prob_threshold` | a text less likely, on average, has failed; `null` is off | -1 |
+// | `no_speech_threshold` | a failed text is silence from this probability on; `null` is off | 0.6 |
+// | `condition_on_previous_text` | each window reads the text of the one before | true |
+// | `without_timestamps` | the model does not mark the times of segments | false |
+// | `max_initial_timestamp` | seconds before the first segment of a window, at most | 1 |
+// | `suppress_tokens` | ids never drawn, -1 for the model's own list | `[-1]` |
+// | `suppress_blank` | a text may not begin with nothing | true |
+// | `repetition_penalty` | divides the logits of tokens drawn before | 1, off |
+// | `no_repeat_ngram_size` | runs of so many tokens come once | 0, off |
+// | `vad_filter` | skip silence; refused without a VAD model | where one is, for more than 30 s |
+// | `vad_parameters` | an object of what counts as speech, see below | faster-whisper's |
+// | `chunking_strategy` | `"auto"` or an object of type `"server_vad"`: as `vad_filter` | none |
+// | `batch_size` | windows decoded together, 1 to 32 | as fits |
+// | `seed` | the same one gives the same text | random |
+// | `deadline_ms` | stop after this time | none |
+//
+// `vad_parameters` holds `threshold` (0 to 1), `min_speech_duration_ms`, `max_speech_duration_s`,
+// `min_silence_duration_ms` and `speech_pad_ms`. An array of one temperature, such as `[0]`, is
+// tried alone; so is a lone number above 0.
+//
+// `model`, `user` and `stream` are accepted and change nothing. A field that OpenAI or
+// faster-whisper defines and this build lacks (`include`, `known_speaker_names`, `beam_size`
+// above 1, "diarized_json") is refused; a field that nobody defines is ignored, which only the
+// log tells.
+//
+// `callback` may be `NULL`; it gets `FLUID_EVENT_LANGUAGE` where the language is detected, a
+// `FLUID_EVENT_SEGMENT` for each segment as soon as it is decided, `FLUID_EVENT_PROGRESS`,
+// `FLUID_EVENT_NOTICE` and the final event, on this thread, and can cancel. `user_data` is handed
+// to it.
+//
+// `out_text` may be `NULL`. On `FLUID_OK`, `FLUID_CANCELLED` and `FLUID_DEADLINE` `*out_text` is
+// the body that OpenAI answers with for the `response_format`: JSON for "json" and
+// "verbose_json", else plain text, SRT or WebVTT; unless `FLUID_OK`, of the segments so far. It
+// is owned by the caller, free with `fluid_string_free`.
+//
+// Errors: `FLUID_ERROR_INVALID_ARGUMENT` for an `audio` that contradicts itself or is out of range;
+// `FLUID_ERROR_NOT_FOUND`, `FLUID_ERROR_IO` and `FLUID_ERROR_INVALID_AUDIO` for what it holds;
+// `FLUID_ERROR_INVALID_JSON`, `FLUID_ERROR_INVALID_REQUEST`, `FLUID_ERROR_UNSUPPORTED` (also for
+// a model that generates text), `FLUID_ERROR_OUT_OF_MEMORY`, `FLUID_ERROR_QUEUE_FULL`,
+// `FLUID_ERROR_BACKEND`, `FLUID_ERROR_CALLBACK`.
+//
+// Callers see to it that:
+// `audio` points to a struct as described; its `data` can be read for `bytes` bytes, or is a
+// NUL-terminated path. `request_json` is `NULL` or NUL-terminated; `out_text` is `NULL` or can be
+// written to; `callback` can be called with `user_data` until this returns.
+fluid_status fluid_transcribe(struct fluid_model *model,
+                              const struct fluid_audio *audio,
+                              const char *request_json,
+                              fluid_event_fn callback,
+                              void *user_data,
+                              char **out_text);
+
+// Starts a transcription; arguments, outcomes and errors as of `fluid_transcribe`, except that
+// what the audio holds and what the model finds comes with the final event. `audio` is copied:
+// it is borrowed for this call only; the file of a path is read later. `fluid_job_json` gives the
+// result, plain text in the formats that are not JSON. On success `*out_job` is owned by the
+// caller, free with `fluid_job_free`.
+//
+// Callers see to it that:
+// `audio` and `request_json` as of `fluid_transcribe`; `out_job` can be written to.
+fluid_status fluid_transcribe_start(struct fluid_model *model,
+                                    const struct fluid_audio *audio,
+                                    const char *request_json,
+                                    struct fluid_job **out_job);
+
 // Waits for the job's next event: `timeout_ms` 0 only looks, below 0 waits for as long as it
 // takes. On `FLUID_OK` `*out_event` is borrowed until the next call of this function for the
 // job, or until the job is freed.
@@ -398,8 +532,9 @@ fluid_status fluid_job_next(struct fluid_job *job,
 fluid_status fluid_job_cancel(struct fluid_job *job);
 
 // The result of a job that has ended: of a generation, OpenAI's object as `fluid_generate`
-// describes it, also when it was cancelled or failed; of a load, `{}`. `*out_json` is borrowed
-// until the job is freed.
+// describes it, also when it was cancelled or failed; of a transcription, what `fluid_transcribe`
+// describes, which is JSON only in the formats "json" and "verbose_json"; of a load, `{}`.
+// `*out_json` is borrowed until the job is freed.
 //
 // Errors: `FLUID_ERROR_BUSY` while the job runs.
 //

@@ -33,6 +33,7 @@ fn read(job: &Job) -> (String, Ending) {
                 assert!(matches!(job.next(Some(Instant::now())), Next::End));
                 return (text, ending);
             }
+            other => panic!("a generation tells nothing like {other:?}"),
         }
     }
 }

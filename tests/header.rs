@@ -3,8 +3,19 @@
 use std::path::Path;
 
 /// The header's order: as a reader needs it, from versions to queues.
-const SOURCES: [&str; 10] = [
-    "version", "status", "guard", "string", "handle", "event", "engine", "model", "generate", "job",
+const SOURCES: [&str; 12] = [
+    "version",
+    "status",
+    "guard",
+    "string",
+    "handle",
+    "event",
+    "audio",
+    "engine",
+    "model",
+    "generate",
+    "transcribe",
+    "job",
 ];
 
 fn generate() -> String {

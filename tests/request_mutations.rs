@@ -40,6 +40,20 @@ const LOAD_OPTIONS: &[&str] = &[
     r#"{"n_ctx": 64, "device": "AUTO", "deadline_ms": 60000, "chat_template": "{{ messages[0].content }}"}"#,
 ];
 
+const TRANSCRIPTIONS: &[&str] = &[
+    r#"{"model": "whisper-1", "language": "en", "response_format": "verbose_json", "temperature": 0,
+        "timestamp_granularities": ["word", "segment"], "prompt": "Mr. Kennedy", "stream": false}"#,
+    r#"{"task": "translate", "temperature": [0, 0.2, 0.4], "best_of": 3, "compression_ratio_threshold": null,
+        "log_prob_threshold": -0.5, "no_speech_threshold": 0.7, "condition_on_previous_text": false,
+        "without_timestamps": true, "max_initial_timestamp": 2.5, "suppress_tokens": [-1, 220, 50256],
+        "suppress_blank": false, "repetition_penalty": 1.1, "no_repeat_ngram_size": 3, "hotwords": "a b",
+        "seed": 18446744073709551615, "batch_size": 8, "beam_size": 1, "deadline_ms": 60000}"#,
+    r#"{"vad_filter": true, "vad_parameters": {"threshold": 0.4, "min_speech_duration_ms": 100,
+        "max_speech_duration_s": 25, "min_silence_duration_ms": 300, "speech_pad_ms": 50},
+        "chunking_strategy": {"type": "server_vad", "prefix_padding_ms": 300, "silence_duration_ms": 200,
+        "threshold": 0.5}, "include": [], "timestamp_granularities[]": ["word"], "word_timestamps": true}"#,
+];
+
 /// What the header says that a request or options can come to; nothing else may come.
 const OUTCOMES: &[fluid_status] = &[
     FLUID_OK,
@@ -53,11 +67,13 @@ const OUTCOMES: &[fluid_status] = &[
     FLUID_ERROR_QUEUE_FULL,
 ];
 
-/// Of every 50 seeds, one damages an engine's options and four those of a load.
+/// Of every 50 seeds, one damages an engine's options, four those of a load, and ten the request
+/// of a transcription.
 fn describe(seed: u64) -> Mutant {
     match seed % 50 {
         0 => mutant(ENGINE_OPTIONS, seed),
         1..=4 => mutant(LOAD_OPTIONS, seed),
+        5..=14 => mutant(TRANSCRIPTIONS, seed),
         _ => mutant(REQUESTS, seed),
     }
 }
@@ -75,6 +91,11 @@ fn no_request_ends_the_process() {
             "FLUID_ERROR_INVALID_REQUEST",
             "FLUID_ERROR_UNSUPPORTED",
             "FLUID_ERROR_CONTEXT_OVERFLOW",
+            "transcription: accepted",
+            "transcription: FLUID_ERROR_INVALID_JSON",
+            "transcription: FLUID_ERROR_INVALID_UTF8",
+            "transcription: FLUID_ERROR_INVALID_REQUEST",
+            "transcription: FLUID_ERROR_UNSUPPORTED",
         ] {
             assert!(outcomes.contains(outcome), "nothing came to {outcome}: {outcomes}");
         }
@@ -88,6 +109,7 @@ fn no_request_ends_the_process() {
         match seed % 50 {
             0 => try_engine(&text),
             1..=4 => try_load(&engine, path, &text),
+            5..=14 => try_transcription(&model, &text),
             _ => try_request(&model, &text, seed),
         }
     });
@@ -188,6 +210,31 @@ fn try_load(engine: &Engine, path: &str, options: &CStr) -> Result<String, Strin
         fluid_model_free(model);
     }
     Ok(format!("load: {outcome}"))
+}
+
+/// A transcription that this model would refuse whatever the request: what comes before that
+/// refusal is the request's own.
+fn try_transcription(model: &Model, request: &CStr) -> Result<String, String> {
+    let samples = [0f32; 4];
+    let audio = fluid_audio {
+        struct_size: size_of::<fluid_audio>() as u32,
+        kind: FLUID_AUDIO_PCM_F32,
+        data: samples.as_ptr().cast(),
+        bytes: size_of_val(&samples),
+        rate: 16_000,
+        channels: 1,
+    };
+    let mut job = null_mut();
+    // SAFETY: audio that is there, a C string and a place for the handle.
+    let status = unsafe { fluid_transcribe_start(model.raw(), &audio, request.as_ptr(), &mut job) };
+    let outcome = judge(status, &last_error())?;
+    if !job.is_null() {
+        return Err("a model of text took a transcription".to_owned());
+    }
+    match last_error().contains("this model generates text") {
+        true => Ok("transcription: accepted".to_owned()),
+        false => Ok(format!("transcription: {outcome}")),
+    }
 }
 
 /// Starts a job; most are read to the end, one in six is cancelled, one freed at once.

@@ -18,10 +18,25 @@ pub enum Ending {
     Failed(Error),
 }
 
+/// A stretch of speech that was decided.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SegmentEvent {
+    /// Whole, valid UTF-8.
+    pub text: String,
+    /// Where it starts, in seconds from the start of the audio.
+    pub start: f64,
+    /// Where it ends, likewise.
+    pub end: f64,
+    /// Average log-probability of its tokens.
+    pub avg_logprob: f32,
+    /// The segment as OpenAI's `verbose_json` has it.
+    pub json: String,
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Body {
-    /// A load or a long prompt is this far, 0 to 1.
+    /// A load or a long prompt is this far, or this share of the audio is done, 0 to 1.
     Progress(f32),
     /// A token was drawn; its text may be empty while a character or a stop string is undecided.
     /// `None` with the text that was held back when the answer ended.
@@ -31,6 +46,17 @@ pub enum Body {
         /// Whole, valid UTF-8.
         text: String,
     },
+    /// A segment of speech was decided; it changes no more.
+    Segment(Box<SegmentEvent>),
+    /// The language spoken was detected.
+    Language {
+        /// Whisper's code for it, such as "en".
+        code: String,
+        /// Its probability among all languages, 0 to 1.
+        probability: f32,
+    },
+    /// Something is not as asked, such as the device; one line.
+    Notice(String),
     /// The job's one end.
     End(Ending),
 }

@@ -14,11 +14,12 @@ use super::signal::Signal;
 use super::slot::{Input, Task};
 use super::timer::Timer;
 use super::worker::Worker;
+use crate::audio;
 use crate::backend::{Limits, ModelInfo, SamplingDefaults, Vocab};
 use crate::chat::{Template, CHATML};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::log;
-use crate::request::{EngineOptions, GenerateRequest, Prompt, SamplingFields};
+use crate::request::{EngineOptions, GenerateRequest, Prompt, SamplingFields, TranscribeRequest};
 use crate::sampling::Params;
 
 /// How long a start waits for its worker to take over what is in the channel.
@@ -135,6 +136,15 @@ impl Model {
             }
         }
         Ok(job)
+    }
+
+    /// Starts a transcription.
+    pub fn transcribe(&self, audio: audio::Input, request: TranscribeRequest) -> Result<Arc<Job>> {
+        self.check_alive()?;
+        drop((audio, request));
+        let name = &self.info.name;
+        let message = format!("{name}: this model generates text; transcribe with a speech model");
+        Err(Error::new(ErrorKind::Unsupported, message))
     }
 
     fn queue_full(&self) -> Error {

@@ -3,6 +3,8 @@
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
+use serde_json::json;
+
 use super::status::{self, fluid_status, FLUID_OK};
 use crate::engine::event::{Body, Event};
 use crate::engine::job::Job;
@@ -10,12 +12,24 @@ use crate::engine::job::Job;
 /// What an event tells. Skip kinds you do not know.
 pub type fluid_event_kind = i32;
 
-/// `progress` tells how far a load or a long prompt is, from 0 to 1.
+/// `progress` tells how far a load or a long prompt is, or which share of the audio is done, from
+/// 0 to 1.
 pub const FLUID_EVENT_PROGRESS: fluid_event_kind = 1;
 /// A token was drawn: `token` and `text`. The text may be empty while a character or a stop
 /// string is undecided; `token` is -1 for text that was held back until the end.
 pub const FLUID_EVENT_TOKEN: fluid_event_kind = 2;
-/// The job's one end: `status` tells how, and `json` holds the result of a generation.
+/// A segment of speech was decided: `text`, `start`, `end`; `logprob` is the average
+/// log-probability of its tokens, and `json` the segment as in OpenAI's "verbose_json", with its
+/// words where they were asked for.
+pub const FLUID_EVENT_SEGMENT: fluid_event_kind = 3;
+/// The language spoken was detected: `text` is its code, such as "en", and `json` is
+/// `{"language":"en","probability":0.98}`.
+pub const FLUID_EVENT_LANGUAGE: fluid_event_kind = 4;
+/// Something is not as asked, such as the device that is used; `text` says what and why, in one
+/// line. The job goes on.
+pub const FLUID_EVENT_NOTICE: fluid_event_kind = 5;
+/// The job's one end: `status` tells how, and `json` holds the result of a generation or a
+/// transcription: what `fluid_job_json` gives, so plain text where the format asked for is one.
 pub const FLUID_EVENT_END: fluid_event_kind = 100;
 
 /// One thing that happened in a job. Read no field beyond `struct_size`: the struct grows at
@@ -33,14 +47,16 @@ pub struct fluid_event {
     pub choice: i32,
     /// Id of the token, or -1.
     pub token: i32,
-    /// Log-probability of the token, or NaN where it was not asked for.
+    /// Log-probability of the token, or NaN where it was not asked for; of a segment, the average
+    /// of its tokens.
     pub logprob: f32,
     /// Whole, valid UTF-8 with a NUL after it; never `NULL`. In a final event of a failed job,
     /// the error's message.
     pub text: *const c_char,
     /// Bytes of `text`, the NUL not counted; a text may hold a NUL itself.
     pub text_len: usize,
-    /// JSON with a NUL after it, in a final event; empty in others, never `NULL`.
+    /// JSON with a NUL after it, in a final event, of a segment and of a language; empty in others,
+    /// never `NULL`.
     pub json: *const c_char,
     /// Bytes of `json`, the NUL not counted.
     pub json_len: usize,
@@ -110,6 +126,7 @@ impl EventBox {
         self.json.clear();
         let raw = &mut *self.raw;
         (raw.status, raw.token, raw.progress) = (FLUID_OK, -1, 0.0);
+        (raw.logprob, raw.start, raw.end) = (f32::NAN, 0.0, 0.0);
         match event.body {
             Body::Progress(progress) => {
                 raw.kind = FLUID_EVENT_PROGRESS;
@@ -118,6 +135,25 @@ impl EventBox {
             Body::Token { id, text } => {
                 raw.kind = FLUID_EVENT_TOKEN;
                 raw.token = id.map_or(-1, |id| id as i32);
+                self.text = text.into_bytes();
+            }
+            Body::Segment(segment) => {
+                raw.kind = FLUID_EVENT_SEGMENT;
+                (raw.start, raw.end) = (segment.start, segment.end);
+                raw.logprob = segment.avg_logprob;
+                self.text = segment.text.into_bytes();
+                self.json = segment.json.into_bytes();
+            }
+            Body::Language { code, probability } => {
+                raw.kind = FLUID_EVENT_LANGUAGE;
+                // Four digits: a float written in full would show more than there is.
+                let probability = (f64::from(probability) * 1e4).round() / 1e4;
+                let json = json!({"language": code, "probability": probability});
+                self.json = json.to_string().into_bytes();
+                self.text = code.into_bytes();
+            }
+            Body::Notice(text) => {
+                raw.kind = FLUID_EVENT_NOTICE;
                 self.text = text.into_bytes();
             }
             Body::End(ending) => {

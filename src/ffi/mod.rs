@@ -3,6 +3,7 @@
 //! Every function runs inside [`guard::guard`]; outputs are written only on success.
 #![allow(non_camel_case_types, reason = "C's names, as the header shows them")]
 
+mod audio;
 mod callback;
 mod engine;
 mod event;
@@ -17,8 +18,10 @@ mod process;
 mod queue;
 mod status;
 mod string;
+mod transcribe;
 mod version;
 
+pub use audio::*;
 pub use engine::{fluid_engine_free, fluid_engine_new};
 pub use event::*;
 pub use generate::{fluid_generate, fluid_generate_start};
@@ -33,4 +36,5 @@ pub use model::{fluid_load_model, fluid_load_model_start, fluid_model_free, flui
 pub use queue::{fluid_queue_free, fluid_queue_new, fluid_queue_next};
 pub use status::*;
 pub use string::fluid_string_free;
+pub use transcribe::{fluid_transcribe, fluid_transcribe_start};
 pub use version::*;

@@ -4,7 +4,7 @@ use std::ffi::c_char;
 
 /// Version of the binary interface this header describes: the major number in the upper 16
 /// bits, the minor one in the lower.
-pub const FLUID_ABI_VERSION: u32 = 1 << 16;
+pub const FLUID_ABI_VERSION: u32 = 1 << 16 | 1;
 
 /// Version of the binary interface of the library that is loaded. A program works with it if
 /// the major number (upper 16 bits) is that of `FLUID_ABI_VERSION` and the minor number is not

@@ -46,6 +46,12 @@ impl<'a> Fields<'a> {
         self.map.get(name).filter(|value| !value.is_null())
     }
 
+    /// Whether field `name` is written as `null`, where that means more than absence.
+    pub(super) fn is_null(&mut self, name: &'static str) -> bool {
+        self.seen.push(name);
+        self.map.get(name).is_some_and(Value::is_null)
+    }
+
     /// The keys nobody asked for.
     pub(super) fn unknown(&self) -> impl Iterator<Item = &'a str> + '_ {
         let keys = self.map.keys().map(String::as_str);
@@ -78,6 +84,14 @@ impl<'a> Fields<'a> {
             None => Ok(None),
             Some(Value::Object(map)) => Ok(Some(map)),
             Some(other) => Err(self.wrong(name, "an object", other)),
+        }
+    }
+
+    pub(super) fn array(&mut self, name: &'static str) -> Result<Option<&'a [Value]>> {
+        match self.value(name) {
+            None => Ok(None),
+            Some(Value::Array(items)) => Ok(Some(items)),
+            Some(other) => Err(self.wrong(name, "an array", other)),
         }
     }
 

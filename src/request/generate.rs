@@ -208,7 +208,7 @@ fn sampling(fields: &mut Fields<'_>) -> Result<SamplingFields> {
 }
 
 /// Any whole number of 64 bits; a negative one counts as its two's complement.
-fn seed(fields: &mut Fields<'_>) -> Result<Option<u64>> {
+pub(super) fn seed(fields: &mut Fields<'_>) -> Result<Option<u64>> {
     if let Some(seed) = fields.value("seed").and_then(Value::as_u64) {
         return Ok(Some(seed));
     }

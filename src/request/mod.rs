@@ -5,9 +5,13 @@ mod fields;
 mod generate;
 mod messages;
 mod options;
+mod transcribe;
+mod vad;
 
 pub use generate::{GenerateRequest, Prompt, SamplingFields};
 pub use options::{EngineOptions, LoadOptions};
+pub use transcribe::{ResponseFormat, SpeechTask, TranscribeRequest};
+pub use vad::VadOptions;
 
 use crate::error::{Error, ErrorKind, Result};
 use serde_json::{Map, Value};

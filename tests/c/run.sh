@@ -9,7 +9,10 @@ set -uo pipefail
 cd "$(dirname "$0")/../.."
 
 LIBRARY=$PWD/target/release/libfluid.so
-MODEL=${FLUID_MODELS:-models}/SmolLM2-135M-Instruct.Q4_1.gguf
+MODELS=${FLUID_MODELS:-models}
+MODEL=$MODELS/SmolLM2-135M-Instruct.Q4_1.gguf
+SPEECH=$MODELS/whisper-base-int8-ov
+JFK=$MODELS/jfk.wav
 OUT=target/c-tests
 TINY=$OUT/tiny.gguf
 STRICT=(-Wall -Wextra -Wpedantic -Werror)
@@ -19,6 +22,8 @@ LIBS=(-Ltarget/release -lfluid -pthread -ldl "-Wl,-rpath,${LIBRARY%/*}")
 SANITIZE=(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
 CC=${CC:-gcc} CXX=${CXX:-g++}
 PATTERN=${1:-}
+# OpenVINO is looked for in the active Python environment: here that of `make setup`.
+export VIRTUAL_ENV=${VIRTUAL_ENV:-$PWD/.venv}
 passed=0 failed=0
 
 stop() { printf 'tests/c: %s\n' "$*" >&2; exit 1; }
@@ -90,7 +95,9 @@ sanitized() {
     local leaks=1
     # In a forked child the stacks of the parent's threads are no longer searched for pointers.
     [ "$1" != test_process ] || leaks=0
-    ASAN_OPTIONS=detect_leaks=$leaks:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1 silent 180 "$OUT/$1.asan" "${@:2}"
+    # OpenVINO's TBB otherwise opens its parts in a way that AddressSanitizer refuses.
+    TBB_ENABLE_SANITIZERS=1 ASAN_OPTIONS=detect_leaks=$leaks:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1 \
+        silent 180 "$OUT/$1.asan" "${@:2}"
 }
 
 memchecked() {
@@ -144,6 +151,77 @@ example_queue() {
         grep -q '^job 2: .*"text":" 5, 6, 7' $OUT/queue.out
 }
 
+# As an exit code and the lines of both streams: a segment a line, then nothing.
+example_transcribe() {
+    timeout 120 $OUT/transcribe "$SPEECH" "$JFK" >$OUT/transcribe.out 2>$OUT/transcribe.err || return 1
+    grep -qx 'language: en' $OUT/transcribe.err || { cat $OUT/transcribe.err; return 1; }
+    grep -qE '^\[00:0[0-9]\.[0-9]{2} -> 00:[01][0-9]\.[0-9]{2}\] .*my fellow Americans' $OUT/transcribe.out &&
+        ! grep -qvE '^\[[0-9:.]{8} -> [0-9:.]{8}\] [^ ]' $OUT/transcribe.out && return 0
+    cat $OUT/transcribe.out
+    return 1
+}
+
+example_transcribe_formats() {
+    local expected
+    for format in --srt --vtt --json --words; do
+        timeout 120 $OUT/transcribe "$SPEECH" "$JFK" $format --language en >$OUT/transcribe.out 2>$OUT/transcribe.err ||
+            return 1
+        case $format in
+            --srt) expected='^00:00:0[0-9],[0-9]{3} --> 00:00:[01][0-9],[0-9]{3}$' ;;
+            --vtt) expected='^WEBVTT$' ;;
+            --json) expected='^\{.*"segments":\[\{' ;;
+            --words) expected='^\{.*"words":\[\{' ;;
+        esac
+        grep -qE "$expected" $OUT/transcribe.out && grep -q 'fellow Americans' $OUT/transcribe.out ||
+            { echo "$format:"; cat $OUT/transcribe.out; return 1; }
+        [ ! -s $OUT/transcribe.err ] || { cat $OUT/transcribe.err; return 1; }   # no terminal, no progress
+    done
+}
+
+# Ctrl-C in the middle of ten minutes: the segments so far, and 130 within a second.
+example_transcribe_interrupted() {
+    local since code=0 pid
+    python3 - "$JFK" $OUT/long.wav <<'PYTHON' || return 1
+import sys, wave
+with wave.open(sys.argv[1]) as one, wave.open(sys.argv[2], "wb") as many:
+    many.setparams(one.getparams())
+    many.writeframes(one.readframes(one.getnframes()) * 55)
+PYTHON
+    $OUT/transcribe "$SPEECH" $OUT/long.wav >$OUT/transcribe.out 2>$OUT/transcribe.err &
+    pid=$!
+    for _ in $(seq 600); do
+        [ ! -s $OUT/transcribe.out ] || break
+        sleep 0.1
+    done
+    since=$(date +%s%N)
+    kill -INT $pid
+    wait $pid || code=$?
+    rm -f $OUT/long.wav
+    [ $code -eq 130 ] || { echo "exit code $code"; cat $OUT/transcribe.err; return 1; }
+    [ $(($(date +%s%N) - since)) -lt 1000000000 ] || { echo "took a second"; return 1; }
+    grep -q 'fellow Americans' $OUT/transcribe.out
+}
+
+# transcribe_says CODE WORDS ARGUMENT...: the exit code, and the words on its error stream.
+transcribe_says() {
+    local code=0
+    timeout 60 $OUT/transcribe "${@:3}" >$OUT/transcribe.out 2>$OUT/transcribe.err || code=$?
+    [ $code -eq "$1" ] && grep -q "$2" $OUT/transcribe.err && [ ! -s $OUT/transcribe.out ] && return 0
+    echo "exit code $code"
+    cat $OUT/transcribe.err
+    return 1
+}
+
+example_transcribe_fails() {
+    transcribe_says 2 '^usage: ' "$SPEECH" &&
+        transcribe_says 2 '^usage: ' "$SPEECH" "$JFK" --language 'en"' &&
+        transcribe_says 2 '^usage: ' "$SPEECH" "$JFK" --sr &&
+        transcribe_says 1 FLUID_ERROR_NOT_FOUND $OUT/missing "$JFK" &&
+        transcribe_says 1 FLUID_ERROR_NOT_FOUND "$SPEECH" $OUT/missing.wav &&
+        transcribe_says 1 FLUID_ERROR_INVALID_AUDIO "$SPEECH" examples/c/transcribe.c &&
+        transcribe_says 1 FLUID_ERROR_UNSUPPORTED $TINY "$JFK"
+}
+
 # --- an old processor ----------------------------------------------------------------------------
 
 old_processor() {
@@ -153,7 +231,9 @@ old_processor() {
 # -------------------------------------------------------------------------------------------------
 
 [ -f "$LIBRARY" ] || stop "$LIBRARY is missing; build it: cargo build --release --locked"
-[ -f "$MODEL" ] || stop "$MODEL is missing; fetch it: make models"
+for file in "$MODEL" "$SPEECH/openvino_encoder_model.xml" "$JFK"; do
+    [ -f "$file" ] || stop "$file is missing; fetch it: make models"
+done
 command -v valgrind >/dev/null || stop "valgrind is missing; install it: bash tools/setup.sh --test"
 [ "$(uname -m)" != x86_64 ] || command -v qemu-x86_64 >/dev/null ||
     stop "qemu-x86_64 is missing; install it: bash tools/setup.sh --test"
@@ -167,7 +247,8 @@ check linkage linkage
 programs=()
 for source in tests/c/test_*.c*; do
     name=$(basename "${source%.*}")
-    programs+=("$name")
+    # OpenVINO takes minutes under valgrind; test_audio has what needs no model of speech.
+    [ "$name" = test_transcribe ] || programs+=("$name")
     check "$name: compiles" compile "$source" "$OUT/$name"
     check "$name: compiles for sanitizers" compile "$source" "$OUT/$name.asan" "${SANITIZE[@]}"
 done
@@ -177,14 +258,16 @@ check "asan: finds an overflow" fails $OUT/overflow.asan
 for name in "${programs[@]}"; do
     check "$name" plain "$name" "$MODEL" "$TINY" "$LIBRARY"
 done
+check "test_transcribe" plain test_transcribe "$SPEECH" "$JFK" "$TINY"
 for name in "${programs[@]}"; do
     check "$name: asan" sanitized "$name" $TINY $TINY "$LIBRARY"
 done
+check "test_transcribe: asan" sanitized test_transcribe "$SPEECH" "$JFK" "$TINY"
 for name in "${programs[@]}"; do
     check "$name: valgrind" memchecked "$name" $TINY $TINY "$LIBRARY"
 done
 
-for name in chat jobs queue; do
+for name in chat jobs queue transcribe; do
     check "example $name: compiles" compile examples/c/$name.c $OUT/$name
 done
 check "example chat" example_chat
@@ -192,6 +275,10 @@ check "example chat: Ctrl-C" example_chat_interrupted
 check "example chat: no model" example_chat_fails
 check "example jobs" example_jobs
 check "example queue" example_queue
+check "example transcribe" example_transcribe
+check "example transcribe: formats" example_transcribe_formats
+check "example transcribe: Ctrl-C" example_transcribe_interrupted
+check "example transcribe: failures" example_transcribe_fails
 
 if [ "$(uname -m)" = x86_64 ]; then
     check "old_cpu: compiles" compile tests/c/old_cpu.c $OUT/old_cpu
