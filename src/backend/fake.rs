@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{json, Map, Value};
 
-use super::{Backend, BatchToken, Decoded, Interrupt, Limits, Loaded, ModelInfo, Progress, Vocab};
+use super::{
+    Backend, BatchToken, Decoded, Interrupt, Limits, Loaded, LoadedText, ModelInfo, Progress, Vocab,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::LoadOptions;
 
@@ -97,18 +99,19 @@ pub(super) fn load(
         n_parallel: options.n_parallel,
         n_batch: options.n_ubatch,
     };
-    Ok(Some(Loaded {
-        backend: Box::new(Fake {
-            script,
-            interrupt: interrupt.clone(),
-            n_batch: limits.n_batch as usize,
-            sequences: vec![(Vec::new(), None); limits.n_parallel as usize],
-            outputs: Vec::new(),
-        }),
+    let backend = Fake {
+        script,
+        interrupt: interrupt.clone(),
+        n_batch: limits.n_batch as usize,
+        sequences: vec![(Vec::new(), None); limits.n_parallel as usize],
+        outputs: Vec::new(),
+    };
+    Ok(Some(Loaded::Text(Box::new(LoadedText {
+        backend: Box::new(backend),
         limits,
         vocab: vocab(),
         info: info(),
-    }))
+    }))))
 }
 
 fn vocab() -> Vocab {

@@ -6,12 +6,14 @@ mod fake;
 mod llama;
 #[cfg(feature = "openvino")]
 pub mod openvino;
+mod speech;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+pub use self::speech::{Encoded, GoOn, LoadedSpeech, Scores, SpeechModel, SpeechSession};
 use crate::error::Result;
 use crate::request::LoadOptions;
 
@@ -177,7 +179,15 @@ pub struct ModelInfo {
 }
 
 /// A model ready to run.
-pub struct Loaded {
+pub enum Loaded {
+    /// It continues texts.
+    Text(Box<LoadedText>),
+    /// It writes down speech.
+    Speech(Box<LoadedSpeech>),
+}
+
+/// A text model ready to run.
+pub struct LoadedText {
     /// Its native state.
     pub backend: Box<dyn Backend>,
     /// How much it takes at once.
@@ -191,25 +201,38 @@ pub struct Loaded {
 /// Told how far a load is, 0 to 1; false gives it up.
 pub type Progress<'a> = &'a mut dyn FnMut(f32) -> bool;
 
-/// Loads the model at `path` on the calling thread, which then is its worker. `Ok(None)`: `progress` gave it up.
+/// What a load tells while it goes on.
+pub struct Listener<'a> {
+    /// Told how far it is.
+    pub progress: Progress<'a>,
+    /// Told what is not as asked, such as another device.
+    pub notice: &'a mut dyn FnMut(String),
+}
+
+/// Loads the model at `path` on the calling thread, which then is its worker: a folder holds a
+/// model in OpenVINO's format, a file is a GGUF model. `Ok(None)`: the listener gave it up.
 pub fn load(
     path: &str,
     options: &LoadOptions,
     interrupt: &Interrupt,
-    progress: Progress<'_>,
+    listener: Listener<'_>,
 ) -> Result<Option<Loaded>> {
     #[cfg(feature = "fake")]
     if let Some(script) = path.strip_prefix("fake:") {
-        return fake::load(script, options, interrupt, progress);
+        return fake::load(script, options, interrupt, listener.progress);
+    }
+    let is_folder = std::path::Path::new(path).is_dir();
+    #[cfg(feature = "openvino")]
+    if is_folder {
+        return openvino::load(path, options, listener);
     }
     #[cfg(feature = "llama")]
-    return llama::load(path, options, interrupt, progress);
-    #[cfg(not(feature = "llama"))]
-    {
-        let _ = (options, interrupt, progress);
-        Err(crate::error::Error::new(
-            crate::error::ErrorKind::Unsupported,
-            format!("{path}: this build has no backend for it"),
-        ))
+    if !is_folder {
+        return llama::load(path, options, interrupt, listener.progress);
     }
+    let _ = (options, interrupt, listener, is_folder);
+    Err(crate::error::Error::new(
+        crate::error::ErrorKind::Unsupported,
+        format!("{path}: this build has no backend for it"),
+    ))
 }

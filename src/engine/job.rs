@@ -13,6 +13,7 @@ use super::event::{Body, Ending, Event};
 use super::model::Model;
 use super::queue::Queue;
 use super::signal::Signal;
+use super::speech::Transcript;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Events that may follow a token's without asking for room: the text that was held back.
@@ -59,6 +60,8 @@ pub enum Outcome {
     Model(Arc<Model>),
     /// A generation's result, whole or as far as it came.
     Completion(Box<Completion>),
+    /// A transcription's result, whole or as far as it came.
+    Transcript(Box<Transcript>),
 }
 
 /// What a reader gets.
@@ -201,6 +204,16 @@ impl Job {
         room
     }
 
+    /// Waits a moment for room; the caller looks after stops. Says whether there is room.
+    pub fn wait_for_room(&self, moment: Duration) -> bool {
+        let mut state = self.state.lock();
+        let is_full = |state: &mut State| !state.unbounded && state.events.len() >= self.capacity;
+        if is_full(&mut state) {
+            self.changed.wait_for(&mut state, moment);
+        }
+        !is_full(&mut state)
+    }
+
     /// Queues an event of a running job; [`has_room`](Self::has_room) was asked before.
     pub fn push(&self, event: Event) {
         let mut state = self.state.lock();
@@ -243,6 +256,17 @@ impl Job {
         drop(state);
         drop((before, orphan));
         true
+    }
+
+    /// Ends the job, unless it has ended, for nobody will carry it out any more.
+    pub(super) fn abandon(&self) {
+        let ending = if std::thread::panicking() {
+            let message = "the model's worker thread panicked; load the model again";
+            Ending::Failed(Error::new(ErrorKind::Internal, message))
+        } else {
+            Ending::Cancelled
+        };
+        self.finish(ending, None);
     }
 
     /// Queues the final event. Returns what nobody will read any more.
@@ -311,6 +335,7 @@ impl Job {
             return Some(Next::Closed);
         }
         if let Some(event) = state.events.pop_front() {
+            self.changed.notify_all();
             if state.starved && state.events.len() < self.capacity {
                 state.starved = false;
                 self.signal.wake();
@@ -395,6 +420,7 @@ impl Job {
         self.check_ended(&state)?;
         Ok(match &state.outcome {
             Outcome::Completion(completion) => completion.to_json(),
+            Outcome::Transcript(transcript) => transcript.body(),
             _ => "{}".to_owned(),
         })
     }

@@ -3,6 +3,8 @@
 
 pub mod completion;
 pub mod event;
+mod generator;
+mod intake;
 pub mod job;
 pub mod model;
 pub mod own_thread;
@@ -10,6 +12,7 @@ pub mod queue;
 mod scheduler;
 mod signal;
 mod slot;
+mod speech;
 mod timer;
 mod worker;
 
@@ -45,7 +48,8 @@ impl Engine {
     }
 
     /// Starts to load the model at `path`; the job then holds it.
-    pub fn load(&self, path: &str, options: LoadOptions) -> Result<Arc<Job>> {
+    pub fn load(&self, path: &str, mut options: LoadOptions) -> Result<Arc<Job>> {
+        options.openvino.clone_from(&self.options.openvino);
         let (signal, woken) = Signal::new();
         let deadline = options.deadline;
         let job = Job::new(self.options.event_queue, signal.clone(), None, Outcome::Nothing);

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::completion::Completion;
 use super::event::{Body, Ending, Event};
+use super::intake::Work;
 use super::job::{Job, Outcome};
 use crate::backend::{BatchToken, Limits, Vocab};
 use crate::chat::TextFilter;
@@ -33,13 +34,13 @@ pub(super) struct Task {
 
 impl Drop for Task {
     fn drop(&mut self) {
-        let ending = if std::thread::panicking() {
-            let message = "the model's worker thread panicked; load the model again";
-            Ending::Failed(Error::new(ErrorKind::Internal, message))
-        } else {
-            Ending::Cancelled
-        };
-        self.job.finish(ending, None);
+        self.job.abandon();
+    }
+}
+
+impl Work for Task {
+    fn job(&self) -> &Arc<Job> {
+        &self.job
     }
 }
 

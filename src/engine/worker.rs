@@ -6,17 +6,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{bounded, Receiver};
+use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
-use super::event::Ending;
+use super::event::{Body, Ending, Event};
+use super::generator::Generator;
 use super::job::{Job, Outcome};
-use super::model::{Model, Setup};
+use super::model::{Model, Setup, Skill};
 use super::own_thread::OwnThread;
 use super::scheduler::Scheduler;
 use super::signal::Signal;
 use super::slot::Task;
-use crate::backend;
+use super::speech::{self, SpeechTask, Transcriber};
+use crate::backend::{self, Listener, Loaded, LoadedSpeech, LoadedText};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{self, log};
 use crate::request::LoadOptions;
@@ -117,9 +119,19 @@ impl Worker {
             job.push_progress(done);
             job.stop_cause().is_none() && !self.signal.is_shut_down()
         };
-        let loaded = backend::load(&path, &options, self.signal.interrupt_flag(), &mut progress);
-        let loaded = match loaded {
-            Ok(Some(loaded)) => loaded,
+        let mut notice = |text: String| {
+            log!(Warn, "{path}: {text}");
+            job.push(Event::now(Body::Notice(text)));
+        };
+        let listener = Listener { progress: &mut progress, notice: &mut notice };
+        let served = backend::load(&path, &options, self.signal.interrupt_flag(), listener)
+            .and_then(|loaded| match loaded {
+                None => Ok(None),
+                Some(Loaded::Text(loaded)) => self.serve_text(*loaded, options, setup).map(Some),
+                Some(Loaded::Speech(loaded)) => Ok(Some(self.serve_speech(*loaded, setup))),
+            });
+        let (model, service) = match served {
+            Ok(Some(served)) => served,
             Ok(None) => {
                 job.finish(Ending::Cancelled, None);
                 return;
@@ -130,48 +142,68 @@ impl Worker {
                 return;
             }
         };
-        // The places of the queue are counted (see `Place`); the channel also holds, for a
-        // moment, jobs that ended while they waited.
-        let (send, tasks) = bounded(2 * setup.options.max_queue);
-        let backend::Loaded { backend, limits, vocab, info } = loaded;
-        let vocab = Arc::new(vocab);
-        let model = Model::new(
-            info,
-            limits,
-            Arc::clone(&vocab),
-            options.chat_template,
-            setup,
-            send,
-            Arc::clone(&self),
-        );
-        let mut scheduler = Scheduler::new(backend, limits, vocab, self.signal.clone());
-        match model {
-            Ok(model) => {
-                log!(Info, "{path}: loaded");
-                // Refused when the load was cancelled meanwhile: the model's drop then ends this thread.
-                job.finish(Ending::Done, Some(Outcome::Model(model)));
+        log!(Info, "{path}: loaded");
+        // Refused when the load was cancelled meanwhile: the model's drop then ends this thread.
+        job.finish(Ending::Done, Some(Outcome::Model(model)));
+        drop(job);
+        match service {
+            Service::Text(mut scheduler, tasks) => {
+                let _emptied = self.emptied(&tasks);
+                scheduler.run(&tasks, woken);
             }
-            Err(error) => {
-                job.finish(Ending::Failed(error), None);
-                return;
+            Service::Speech(loaded, tasks) => {
+                let _emptied = self.emptied(&tasks);
+                speech::run(&loaded, &tasks, woken, &self.signal);
             }
         }
-        drop(job);
-        // Made last, dropped first: what a panic means is known before jobs end by it.
-        let _emptied = EmptyOnDrop { tasks: &tasks, worker: &self };
-        scheduler.run(&tasks, woken);
         log!(Info, "{path}: freed");
+    }
+
+    fn serve_text(
+        self: &Arc<Self>,
+        loaded: LoadedText,
+        options: LoadOptions,
+        setup: Setup,
+    ) -> Result<(Arc<Model>, Service)> {
+        let LoadedText { backend, limits, vocab, info } = loaded;
+        let vocab = Arc::new(vocab);
+        let scheduler = Scheduler::new(backend, limits, Arc::clone(&vocab), self.signal.clone());
+        let template = options.chat_template;
+        let (generator, tasks) = Generator::new(&info, limits, vocab, template, setup.clone())?;
+        let model = Model::new(info, Skill::Text(Box::new(generator)), setup, Arc::clone(self));
+        Ok((model, Service::Text(Box::new(scheduler), tasks)))
+    }
+
+    fn serve_speech(
+        self: &Arc<Self>,
+        mut loaded: LoadedSpeech,
+        setup: Setup,
+    ) -> (Arc<Model>, Service) {
+        let info = std::mem::take(&mut loaded.info);
+        let (transcriber, tasks) = Transcriber::new(&loaded, setup.clone());
+        let model = Model::new(info, Skill::Speech(Box::new(transcriber)), setup, Arc::clone(self));
+        (model, Service::Speech(Box::new(loaded), tasks))
+    }
+
+    fn emptied<'a, T>(&'a self, tasks: &'a Receiver<T>) -> EmptyOnDrop<'a, T> {
+        EmptyOnDrop { tasks, worker: self }
     }
 }
 
+/// What a worker does once its model is loaded.
+enum Service {
+    Text(Box<Scheduler>, Receiver<Task>),
+    Speech(Box<LoadedSpeech>, Receiver<SpeechTask>),
+}
+
 /// Ends the tasks that are left in the channel, also when the worker panics. A task sent later
-/// finds the signal shut down (see `Model::generate`).
-struct EmptyOnDrop<'a> {
-    tasks: &'a Receiver<Task>,
+/// finds the signal shut down (see `Intake::send`).
+struct EmptyOnDrop<'a, T> {
+    tasks: &'a Receiver<T>,
     worker: &'a Worker,
 }
 
-impl Drop for EmptyOnDrop<'_> {
+impl<T> Drop for EmptyOnDrop<'_, T> {
     fn drop(&mut self) {
         self.worker.failed.fetch_or(std::thread::panicking(), Ordering::AcqRel);
         self.worker.signal.shut_down();

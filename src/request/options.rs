@@ -10,6 +10,8 @@ use crate::error::{Error, Result};
 /// Options of `fluid_engine_new`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineOptions {
+    /// OpenVINO's C library, or a folder that holds it, in place of a search for it.
+    pub openvino: Option<String>,
     /// Jobs that may wait for a slot of one model, 1 to 65,536; more are refused as queue full.
     pub max_queue: usize,
     /// Events that wait in one job for its reader, 1 to 65,536; then its slot pauses.
@@ -18,7 +20,7 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { max_queue: 256, event_queue: 256 }
+        Self { openvino: None, max_queue: 256, event_queue: 256 }
     }
 }
 
@@ -37,7 +39,8 @@ impl EngineOptions {
         if let Some(count) = fields.integer("event_queue", 1..=65_536)? {
             options.event_queue = count as usize;
         }
-        refuse_unknown(&fields, "max_queue, event_queue")?;
+        options.openvino = path(&mut fields, "openvino")?;
+        refuse_unknown(&fields, "max_queue, event_queue, openvino")?;
         Ok(options)
     }
 }
@@ -55,6 +58,16 @@ pub struct LoadOptions {
     pub n_ubatch: u32,
     /// Map the file into memory (true) or read it (false).
     pub use_mmap: bool,
+    /// Where the model runs, as OpenVINO names devices; `AUTO` leaves it to the library.
+    pub device: String,
+    /// A folder for compiled models, so that the next load takes less time.
+    pub cache_dir: Option<String>,
+    /// What OpenVINO computes in, `f32`, `f16` or `bf16`; by default what the device is fastest at.
+    pub inference_precision: Option<String>,
+    /// The file of Silero's voice activity model, in place of the one beside the model.
+    pub vad_model: Option<String>,
+    /// See [`EngineOptions::openvino`]; set by the engine.
+    pub openvino: Option<String>,
     /// A Jinja chat template to use in place of the model's own.
     pub chat_template: Option<String>,
     /// The load ends with `FLUID_DEADLINE` after this time.
@@ -69,14 +82,19 @@ impl Default for LoadOptions {
             n_threads: None,
             n_ubatch: 512,
             use_mmap: true,
+            device: "AUTO".to_owned(),
+            cache_dir: None,
+            inference_precision: None,
+            vad_model: None,
+            openvino: None,
             chat_template: None,
             deadline: None,
         }
     }
 }
 
-const LOAD_KEYS: &str =
-    "n_ctx, n_parallel, n_threads, n_ubatch, use_mmap, device, chat_template, deadline_ms";
+const LOAD_KEYS: &str = "n_ctx, n_parallel, n_threads, n_ubatch, use_mmap, device, cache_dir, \
+     inference_precision, vad_model, chat_template, deadline_ms";
 
 impl LoadOptions {
     /// Reads `text`, a JSON object; an empty text means the defaults.
@@ -100,7 +118,12 @@ impl LoadOptions {
         }
         options.chat_template = fields.string("chat_template")?.map(str::to_owned);
         options.deadline = deadline(&mut fields)?;
-        check_device(&mut fields)?;
+        if let Some(device) = device(&mut fields)? {
+            options.device = device;
+        }
+        options.cache_dir = path(&mut fields, "cache_dir")?;
+        options.inference_precision = precision(&mut fields)?;
+        options.vad_model = path(&mut fields, "vad_model")?;
         refuse_unknown(&fields, LOAD_KEYS)?;
         Ok(options)
     }
@@ -112,16 +135,40 @@ pub(super) fn deadline(fields: &mut Fields<'_>) -> Result<Option<Duration>> {
     Ok(limit.map(|ms| Duration::from_millis(ms as u64)))
 }
 
-fn check_device(fields: &mut Fields<'_>) -> Result<()> {
-    match fields.string("device")? {
-        None | Some("AUTO" | "CPU") => Ok(()),
-        Some(device @ ("GPU" | "NPU")) => Err(Error::unsupported(
-            "device",
-            format!("this build has no {device} backend for GGUF models; use \"CPU\" or \"AUTO\""),
-        )),
+/// A path that is not empty.
+fn path(fields: &mut Fields<'_>, name: &'static str) -> Result<Option<String>> {
+    match fields.string(name)? {
+        Some(given) if given.is_empty() || given.contains('\0') => {
+            Err(Error::invalid_request(&fields.path(name), "is no path"))
+        }
+        given => Ok(given.map(str::to_owned)),
+    }
+}
+
+/// A device as OpenVINO names it, with a number where there are several of a kind.
+fn device(fields: &mut Fields<'_>) -> Result<Option<String>> {
+    let Some(device) = fields.string("device")? else {
+        return Ok(None);
+    };
+    let (kind, number) = device.split_once('.').unwrap_or((device, "0"));
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let is_kind = matches!(kind, "CPU" | "GPU" | "NPU") || device == "AUTO";
+    if !is_kind || !is_number || number.len() > 3 {
+        let message = format!(
+            "\"{device}\" is not a device; use \"AUTO\", \"CPU\", \"GPU\", \"NPU\", or one of several as \"GPU.1\""
+        );
+        return Err(Error::invalid_request("device", message));
+    }
+    Ok(Some(device.to_owned()))
+}
+
+fn precision(fields: &mut Fields<'_>) -> Result<Option<String>> {
+    match fields.string("inference_precision")? {
+        None => Ok(None),
+        Some(known @ ("f32" | "f16" | "bf16")) => Ok(Some(known.to_owned())),
         Some(other) => Err(Error::invalid_request(
-            "device",
-            format!("\"{other}\" is not a device; use \"AUTO\" or \"CPU\""),
+            "inference_precision",
+            format!("\"{other}\" is not known; use \"f32\", \"f16\" or \"bf16\""),
         )),
     }
 }

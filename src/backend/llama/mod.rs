@@ -15,7 +15,7 @@ use once_cell::sync::OnceCell;
 
 use self::batch::Batch;
 use self::native::{Context, ContextSize, NativeModel};
-use super::{Backend, BatchToken, Decoded, Interrupt, Limits, Loaded, Progress};
+use super::{Backend, BatchToken, Decoded, Interrupt, Limits, Loaded, LoadedText, Progress};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::log;
 use crate::request::LoadOptions;
@@ -44,6 +44,13 @@ pub(super) fn load(
     interrupt: &Interrupt,
     progress: Progress<'_>,
 ) -> Result<Option<Loaded>> {
+    if !matches!(&*options.device, "AUTO" | "CPU") {
+        let message = format!(
+            "this build has no {} for GGUF models; use \"CPU\" or \"AUTO\"",
+            options.device
+        );
+        return Err(Error::unsupported("device", message));
+    }
     start()?;
     let summary = gguf::check(Path::new(path))?;
     if summary.architecture.task != gguf::Task::Generation {
@@ -78,7 +85,8 @@ pub(super) fn load(
         batch: Batch::default(),
         n_vocab: vocab.len(),
     };
-    Ok(Some(Loaded { backend: Box::new(backend), limits, vocab, info }))
+    let backend = Box::new(backend);
+    Ok(Some(Loaded::Text(Box::new(LoadedText { backend, limits, vocab, info }))))
 }
 
 /// Without `n_ctx`, at most this many tokens: a model's own maximum can be a machine's memory.

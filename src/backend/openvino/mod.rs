@@ -4,6 +4,7 @@
 //! `openvino-sys`: the crate's own `Core`, `InferRequest` and `Tensor` hide their handles, set no
 //! properties on a compile, leak a string at each "not ready yet", and share one owner twice.
 
+mod compiler;
 pub mod device;
 mod file;
 pub mod find;
@@ -13,3 +14,18 @@ pub mod request;
 pub mod runtime;
 mod status;
 pub mod tensor;
+mod vad;
+mod whisper;
+
+use super::{Listener, Loaded};
+use crate::error::Result;
+use crate::request::LoadOptions;
+
+/// Loads the model folder at `path`.
+pub(super) fn load(
+    path: &str,
+    options: &LoadOptions,
+    listener: Listener<'_>,
+) -> Result<Option<Loaded>> {
+    whisper::load(path, options, listener)
+}

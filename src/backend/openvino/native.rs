@@ -54,10 +54,7 @@ impl Core {
         })?;
         let pointer = own(pointer, "model")?;
         let mut model = Model { pointer, inputs: vec![], outputs: vec![] };
-        model.inputs =
-            model.ports(sys::ov_model_inputs_size, sys::ov_model_const_input_by_index)?;
-        model.outputs =
-            model.ports(sys::ov_model_outputs_size, sys::ov_model_const_output_by_index)?;
+        model.read_ports()?;
         Ok(model)
     }
 
@@ -226,6 +223,38 @@ impl Model {
     /// What it gives.
     pub fn outputs(&self) -> &[Port] {
         &self.outputs
+    }
+
+    /// Gives inputs, by name, their shapes. `InvalidModel` where the model cannot take them.
+    pub fn reshape(&mut self, shapes: &[(&str, &[usize])]) -> Result<()> {
+        let strings = shapes.iter().map(|(name, _)| c_string(name, "the tensor name"));
+        let strings = strings.collect::<Result<Vec<CString>>>()?;
+        let fixed = |&size: &usize| {
+            let size = i64::try_from(size).unwrap_or(i64::MAX);
+            sys::ov_dimension_t { min: size, max: size }
+        };
+        let dims = shapes.iter().map(|(_, shape)| shape.iter().map(fixed).collect());
+        let mut dims: Vec<Vec<sys::ov_dimension_t>> = dims.collect();
+        let partial = dims.iter_mut().map(|dims| sys::ov_partial_shape_t {
+            rank: fixed(&dims.len()),
+            dims: dims.as_mut_ptr(),
+        });
+        let partial: Vec<sys::ov_partial_shape_t> = partial.collect();
+        let mut names: Vec<*const c_char> = strings.iter().map(|name| name.as_ptr()).collect();
+        let (names, shapes) = (names.as_mut_ptr(), partial.as_ptr());
+        // SAFETY: the model is alive and ours to change; as many names and shapes as are said, which
+        // OpenVINO only reads, and which live through the call.
+        let status =
+            unsafe { sys::ov_model_reshape(self.pointer.as_ptr(), names, shapes, partial.len()) };
+        check(status, ErrorKind::InvalidModel, || "the model does not take these sizes".into())?;
+        self.read_ports()
+    }
+
+    fn read_ports(&mut self) -> Result<()> {
+        self.inputs = self.ports(sys::ov_model_inputs_size, sys::ov_model_const_input_by_index)?;
+        self.outputs =
+            self.ports(sys::ov_model_outputs_size, sys::ov_model_const_output_by_index)?;
+        Ok(())
     }
 
     fn ports(

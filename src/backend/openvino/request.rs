@@ -62,6 +62,11 @@ impl Request {
         Ok(())
     }
 
+    /// The tensor given to input `name`, to share with another request.
+    pub fn input(&self, name: &str) -> Option<Arc<Tensor>> {
+        self.inputs.get(name).cloned()
+    }
+
     /// The tensor given to input `name`, to write in place; `None` where none was given, someone else
     /// reads it too, or an inference runs.
     pub fn input_mut(&mut self, name: &str) -> Option<&mut Tensor> {
@@ -125,6 +130,11 @@ impl Request {
             return Ok(false);
         }
         self.start()?;
+        self.finish(go_on)
+    }
+
+    /// Waits for a started inference, asking `go_on` every 10 ms; answers as [`run`](Self::run).
+    pub fn finish(&mut self, go_on: &dyn Fn() -> bool) -> Result<bool> {
         while self.wait(SLICE)? == Wait::Pending {
             if !go_on() {
                 return self.stop();
@@ -144,10 +154,10 @@ impl Request {
         Ok(())
     }
 
-    /// Waits at most `timeout` (1 ms at least) for a started inference.
+    /// Waits at most `timeout` for a started inference; zero only looks.
     pub fn wait(&mut self, timeout: Duration) -> Result<Wait> {
         self.running()?;
-        let timeout = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX).max(1);
+        let timeout = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
         // SAFETY: the request is alive.
         let status = unsafe { sys::ov_infer_request_wait_for(self.pointer.as_ptr(), timeout) };
         if status == ov_status_e::RESULT_NOT_READY {

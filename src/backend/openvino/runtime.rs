@@ -46,6 +46,7 @@ const FUNCTIONS: &[&str] = &[
     "ov_model_free",
     "ov_model_inputs_size",
     "ov_model_outputs_size",
+    "ov_model_reshape",
     "ov_output_const_port_free",
     "ov_partial_shape_free",
     "ov_port_get_any_name",

@@ -1,0 +1,140 @@
+//! Reads and compiles models for one load: the device that was asked for, else the next one, told to
+//! whoever listens; the load's threads, precision and cache folder.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use once_cell::sync::OnceCell;
+use parking_lot::Mutex;
+
+use super::device::{self, Choice, Device};
+use super::native::{Compiled, Core, Model};
+use super::runtime::{self, Runtime};
+use crate::backend::Listener;
+use crate::error::{Error, ErrorKind, Result};
+use crate::request::LoadOptions;
+
+pub(super) struct Compiler {
+    runtime: &'static Runtime,
+    // One core for each load, so that no two models share threads and cache folder.
+    core: Mutex<Core>,
+    asked: String,
+    properties: Vec<(String, String)>,
+    /// Where the first part of the model could be compiled; the others follow it.
+    choice: OnceCell<Choice>,
+}
+
+impl Compiler {
+    pub(super) fn new(options: &LoadOptions) -> Result<Self> {
+        let runtime = runtime::open(options.openvino.as_deref())?;
+        let mut properties = vec![("PERFORMANCE_HINT".to_owned(), "LATENCY".to_owned())];
+        let mut set = |key: &str, value: String| properties.push((key.to_owned(), value));
+        if let Some(folder) = &options.cache_dir {
+            std::fs::create_dir_all(folder).map_err(|error| {
+                Error::new(ErrorKind::Io, format!("cache_dir {folder}: {error}"))
+            })?;
+            set("CACHE_DIR", folder.clone());
+        }
+        if let Some(precision) = &options.inference_precision {
+            set("INFERENCE_PRECISION_HINT", precision.clone());
+        }
+        if let Some(threads) = options.n_threads {
+            set("INFERENCE_NUM_THREADS", threads.to_string());
+        }
+        if options.inference_precision.as_deref() == Some("f32") {
+            set("KV_CACHE_PRECISION", "f32".to_owned());
+        }
+        Ok(Self {
+            runtime,
+            core: Mutex::new(Core::new(runtime)?),
+            asked: options.device.clone(),
+            properties,
+            choice: OnceCell::new(),
+        })
+    }
+
+    /// Version of OpenVINO.
+    pub(super) fn version(&self) -> &'static str {
+        self.runtime.version()
+    }
+
+    /// Which device was asked for, which one it is, and why.
+    pub(super) fn choice(&self) -> Option<&Choice> {
+        self.choice.get()
+    }
+
+    /// The model at `path`, its weights beside it.
+    pub(super) fn read(&self, path: &Path) -> Result<Model> {
+        self.core.lock().read_model(path, None)
+    }
+
+    /// The model that the text `xml` describes, with the weights at `bin`.
+    pub(super) fn read_text(&self, xml: &str, bin: &Path) -> Result<Model> {
+        // OpenVINO maps weights only for a model that it reads from a file.
+        let file = TemporaryFile::new(xml)?;
+        self.core.lock().read_model(&file.0, Some(bin))
+    }
+
+    /// Compiles `model` for the load's device; the first time, tells `listener` if it is not the
+    /// one that was asked for.
+    pub(super) fn compile(&self, model: &Model, listener: &mut Listener<'_>) -> Result<Compiled> {
+        if let Some(choice) = self.choice.get() {
+            return self.compile_for(model, &choice.used);
+        }
+        let core = self.core.lock();
+        let available = device::devices(&core)?;
+        drop(core);
+        let try_one = |device: &Device| self.compile_for(model, &device.id);
+        let (compiled, choice) = device::first_that_works(&self.asked, &available, try_one)?;
+        if let Some(why) = &choice.why {
+            (listener.notice)(format!("asked for {}, using {}: {why}", choice.asked, choice.used));
+        }
+        // Loads have one thread, so nobody was faster.
+        let _ = self.choice.set(choice);
+        Ok(compiled)
+    }
+
+    /// Compiles `model`, a further part, where the first one was.
+    pub(super) fn compile_again(&self, model: &Model) -> Result<Compiled> {
+        let device = self.choice.get().map_or("CPU", |choice| &choice.used);
+        self.compile_for(model, device)
+    }
+
+    /// Compiles `model` for `device`.
+    pub(super) fn compile_for(&self, model: &Model, device: &str) -> Result<Compiled> {
+        // Threads and the precision of a KV cache are the CPU plugin's own words.
+        let fits = |key: &str| {
+            device == "CPU" || !matches!(key, "INFERENCE_NUM_THREADS" | "KV_CACHE_PRECISION")
+        };
+        let all = self.properties.iter().filter(|(key, _)| fits(key));
+        let properties: Vec<(&str, &str)> = all.map(|(key, value)| (&**key, &**value)).collect();
+        self.core.lock().compile(model, device, &properties)
+    }
+}
+
+/// A text in a file of its own, removed when dropped.
+struct TemporaryFile(PathBuf);
+
+impl TemporaryFile {
+    fn new(text: &str) -> Result<Self> {
+        use std::io::Write as _;
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let now = since.map_or(0, |since| since.as_nanos());
+        let name = format!("fluid-{}-{number}-{now:x}.xml", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let failed = |error| Error::new(ErrorKind::Io, format!("{}: {error}", path.display()));
+        // Never over what is there, which may be somebody's link.
+        let file = std::fs::OpenOptions::new().write(true).create_new(true).open(&path);
+        file.map_err(failed)?.write_all(text.as_bytes()).map_err(failed)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for TemporaryFile {
+    fn drop(&mut self) {
+        // It lies in the folder for such files; there is nobody to tell.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}

@@ -1,0 +1,197 @@
+//! Transcribing: the speech side of a loaded model, and the threads that carry its jobs out.
+#![forbid(unsafe_code)]
+
+mod ahead;
+mod halt;
+mod texts;
+mod transcript;
+mod transcription;
+
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::Arc;
+
+use crossbeam_channel::{select, Receiver};
+use serde_json::{json, Map, Value};
+
+pub(super) use self::transcript::Transcript;
+use self::transcription::Transcription;
+use super::event::Ending;
+use super::intake::{Intake, Work};
+use super::job::{Job, Outcome};
+use super::model::Setup;
+use super::own_thread::OwnThread;
+use super::signal::Signal;
+use crate::audio;
+use crate::backend::{LoadedSpeech, SpeechSession};
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::log;
+use crate::request::{SpeechTask as Task, TranscribeRequest};
+use crate::speech::{prompt, Vocabulary};
+
+/// A transcription on its way. Dropped unfinished, it ends its job: no job is left without an end.
+pub(super) struct SpeechTask {
+    job: Arc<Job>,
+    /// Until it is carried out.
+    audio: Option<audio::Input>,
+    request: TranscribeRequest,
+}
+
+impl Drop for SpeechTask {
+    fn drop(&mut self) {
+        self.job.abandon();
+    }
+}
+
+impl Work for SpeechTask {
+    fn job(&self) -> &Arc<Job> {
+        &self.job
+    }
+}
+
+/// What a speech model needs to know of itself, and the way to its threads.
+pub(super) struct Transcriber {
+    vocabulary: Arc<Vocabulary>,
+    has_vad: bool,
+    n_parallel: usize,
+    intake: Intake<SpeechTask>,
+}
+
+impl Transcriber {
+    /// A transcriber, and where its threads receive tasks.
+    pub(super) fn new(loaded: &LoadedSpeech, setup: Setup) -> (Self, Receiver<SpeechTask>) {
+        let (intake, tasks) = Intake::new(setup);
+        let transcriber = Self {
+            vocabulary: Arc::clone(&loaded.vocabulary),
+            has_vad: loaded.has_vad,
+            n_parallel: loaded.n_parallel,
+            intake,
+        };
+        (transcriber, tasks)
+    }
+
+    /// What model information says beside what all models say.
+    pub(super) fn describe(&self, info: &mut Map<String, Value>) {
+        let languages = self.vocabulary.languages();
+        let codes: Vec<&str> = languages.iter().map(|language| &*language.code).collect();
+        info.insert("multilingual".into(), json!(self.vocabulary.is_multilingual()));
+        info.insert("languages".into(), json!(codes));
+        info.insert("n_parallel".into(), json!(self.n_parallel));
+    }
+
+    /// Starts a transcription.
+    pub(super) fn transcribe(
+        &self,
+        audio: audio::Input,
+        request: TranscribeRequest,
+    ) -> Result<Arc<Job>> {
+        self.check(&request)?;
+        let transcript = Transcript::new(&request);
+        let job = self.intake.job(Outcome::Transcript(Box::new(transcript)))?;
+        let deadline = request.deadline;
+        self.intake.send(SpeechTask { job, audio: Some(audio), request }, deadline)
+    }
+
+    /// Refuses what this model cannot do.
+    fn check(&self, request: &TranscribeRequest) -> Result<()> {
+        if let Some(language) = &request.language {
+            let language = self.vocabulary.language(language)?;
+            if !self.vocabulary.is_multilingual() && language.code != "en" {
+                let message = "this model knows English only; use a multilingual one";
+                return Err(Error::invalid_request("language", message));
+            }
+        }
+        prompt::start(&self.vocabulary, None, spoken_task(request.task))?;
+        if request.vad_filter == Some(true) && !self.has_vad {
+            let message = "needs Silero's silero_vad_openvino_16k.onnx in the model's folder, or the load option vad_model";
+            return Err(Error::invalid_request("vad_filter", message));
+        }
+        Ok(())
+    }
+}
+
+fn spoken_task(task: Task) -> prompt::Task {
+    match task {
+        Task::Transcribe => prompt::Task::Transcribe,
+        Task::Translate => prompt::Task::Translate,
+    }
+}
+
+/// Carries out tasks on this thread and as many more as run side by side, until the signal says to
+/// shut down.
+pub(super) fn run(
+    loaded: &LoadedSpeech,
+    tasks: &Receiver<SpeechTask>,
+    woken: &Receiver<()>,
+    signal: &Signal,
+) {
+    std::thread::scope(|scope| {
+        for _ in 1..loaded.n_parallel {
+            let thread = std::thread::Builder::new().name("fluid-speech".into());
+            let work = || {
+                OwnThread::default().enter();
+                work(loaded, tasks, woken, signal);
+            };
+            if let Err(error) = thread.spawn_scoped(scope, work) {
+                log!(Warn, "fewer transcriptions side by side: cannot start a thread: {error}");
+                break;
+            }
+        }
+        work(loaded, tasks, woken, signal);
+    });
+}
+
+fn work(
+    loaded: &LoadedSpeech,
+    tasks: &Receiver<SpeechTask>,
+    woken: &Receiver<()>,
+    signal: &Signal,
+) {
+    // Made for the first task; a thread that never has one needs no memory.
+    let mut session = None;
+    while !signal.is_shut_down() {
+        select! {
+            recv(tasks) -> task => match task {
+                Ok(task) => carry_out(loaded, task, &mut session, signal),
+                Err(_) => break,
+            },
+            recv(woken) -> _ => {}
+        }
+    }
+    // One wake-up reaches one thread; this one hands it on.
+    signal.wake();
+}
+
+/// Carries out one task. A panic is its own end, not the model's.
+fn carry_out(
+    loaded: &LoadedSpeech,
+    mut task: SpeechTask,
+    session: &mut Option<Box<dyn SpeechSession>>,
+    signal: &Signal,
+) {
+    if !task.job.admit() {
+        return;
+    }
+    let job = Arc::clone(&task.job);
+    let mut own = session.take();
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        if own.is_none() {
+            own = Some(loaded.model.session()?);
+        }
+        if let Some(own) = &mut own {
+            Transcription::new(loaded, &mut task, &mut **own, signal)?.run();
+        }
+        Ok::<_, Error>(())
+    }));
+    match result {
+        // Kept for the next task, but not after a panic.
+        Ok(Ok(())) => *session = own,
+        Ok(Err(error)) => {
+            job.finish(Ending::Failed(error), None);
+        }
+        Err(_) => {
+            let message = "a transcription panicked; please report this";
+            log!(Error, "{message}");
+            job.finish(Ending::Failed(Error::new(ErrorKind::Internal, message)), None);
+        }
+    }
+}

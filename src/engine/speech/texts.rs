@@ -1,0 +1,185 @@
+//! The text of each window: greedy first, then at rising temperatures where that went wrong.
+#![forbid(unsafe_code)]
+
+use super::ahead::Ahead;
+use super::halt::{Halt, OrHalt, Step};
+use crate::backend::{Encoded, GoOn, SpeechSession};
+use crate::error::{Error, ErrorKind};
+use crate::sampling::Rng;
+use crate::speech::pick::{self, pick};
+use crate::speech::quality::{avg_logprob, compression_ratio, Thresholds};
+use crate::speech::repetition::is_looping;
+use crate::speech::segments::Decoded;
+use crate::speech::{Rules, Vocabulary};
+
+/// What was decoded from one window.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Text {
+    pub(super) decoded: Decoded,
+    /// The log-probabilities of its tokens.
+    pub(super) logprobs: Vec<f32>,
+    /// The sum of them, and that of the end.
+    sum: f64,
+    ended: bool,
+    looped: bool,
+}
+
+impl Text {
+    /// The probability of each of `tokens`, which come in this order among the text's own.
+    pub(super) fn probabilities(&self, tokens: &[u32]) -> Vec<f32> {
+        let mut own = self.decoded.tokens.iter().zip(&self.logprobs);
+        let mut find = |token: &u32| own.find(|(own, _)| *own == token);
+        tokens.iter().map(|token| find(token).map_or(0.0, |(_, logprob)| logprob.exp())).collect()
+    }
+}
+
+/// How texts are decoded; one for a transcription.
+pub(super) struct Decoding<'a> {
+    pub(super) vocabulary: &'a Vocabulary,
+    pub(super) rules: Rules,
+    pub(super) thresholds: Thresholds,
+    pub(super) temperatures: Vec<f32>,
+    /// Draws at a temperature above 0, of which the likeliest is kept.
+    pub(super) best_of: usize,
+    pub(super) rng: Rng,
+}
+
+/// What a decoding works on: the session, and the windows that are encoded meanwhile.
+pub(super) struct Bench<'a> {
+    pub(super) session: &'a mut dyn SpeechSession,
+    pub(super) ahead: &'a mut Ahead,
+    pub(super) samples: &'a [f32],
+    /// Windows to encode meanwhile at most.
+    pub(super) limit: usize,
+    pub(super) go_on: GoOn<'a>,
+}
+
+impl Decoding<'_> {
+    /// The best text of each of `windows`, all after the same `prompt`.
+    pub(super) fn texts(
+        &mut self,
+        bench: &mut Bench<'_>,
+        windows: &[&Encoded],
+        prompt: &[u32],
+    ) -> Step<Vec<Text>> {
+        let first = self.temperatures.first().copied().unwrap_or(0.0);
+        let mut texts = if first > 0.0 {
+            let mut texts = Vec::with_capacity(windows.len());
+            for window in windows {
+                texts.push(self.best_draw(bench, window, prompt, first)?);
+            }
+            texts
+        } else {
+            self.rows(bench, windows, prompt, 0.0)?
+        };
+        for (text, window) in texts.iter_mut().zip(windows) {
+            for index in 1..self.temperatures.len() {
+                if !self.is_bad(text) {
+                    break;
+                }
+                *text = self.best_draw(bench, window, prompt, self.temperatures[index])?;
+            }
+        }
+        Ok(texts)
+    }
+
+    fn is_bad(&self, text: &Text) -> bool {
+        let Decoded { compression_ratio, avg_logprob, no_speech_prob, .. } = text.decoded;
+        text.looped
+            || self.thresholds.needs_fallback(compression_ratio, avg_logprob, no_speech_prob)
+    }
+
+    /// The likeliest of some draws at `temperature`.
+    fn best_draw(
+        &mut self,
+        bench: &mut Bench<'_>,
+        window: &Encoded,
+        prompt: &[u32],
+        temperature: f32,
+    ) -> Step<Text> {
+        let windows = vec![window; self.best_of.max(1)];
+        let texts = self.rows(bench, &windows, prompt, temperature)?;
+        let likelier = |a: &Text, b: &Text| a.decoded.avg_logprob.total_cmp(&b.decoded.avg_logprob);
+        Ok(texts.into_iter().max_by(likelier).unwrap_or_default())
+    }
+
+    /// A text for each of `windows`, decoded side by side.
+    fn rows(
+        &mut self,
+        bench: &mut Bench<'_>,
+        windows: &[&Encoded],
+        prompt: &[u32],
+        temperature: f32,
+    ) -> Step<Vec<Text>> {
+        let decoded = Decoded { temperature, ..Decoded::default() };
+        let mut texts = vec![Text { decoded, ..Text::default() }; windows.len()];
+        bench.session.begin_texts(windows)?;
+        bench.session.decode(&prompt.repeat(windows.len()), bench.go_on)?.or_halt()?;
+        self.hear_silence(bench, &mut texts, prompt)?;
+        let mut last = prompt.len() - 1;
+        let limit = self.most_tokens(prompt.len());
+        let eot = self.vocabulary.special().eot;
+        loop {
+            for (row, text) in texts.iter_mut().enumerate().filter(|(_, text)| !text.ended) {
+                self.advance(bench.session.logits(row, last)?, text, limit)?;
+            }
+            if texts.iter().all(|text| text.ended) {
+                break;
+            }
+            bench.ahead.pump(bench.session, bench.samples, bench.limit)?;
+            // A row that has ended goes along; its cross-attention cannot be taken out.
+            let next = |text: &Text| match text.ended {
+                true => eot,
+                false => text.decoded.tokens.last().copied().unwrap_or(eot),
+            };
+            let tokens: Vec<u32> = texts.iter().map(next).collect();
+            bench.session.decode(&tokens, bench.go_on)?.or_halt()?;
+            last = 0;
+        }
+        for text in &mut texts {
+            let decoded = &mut text.decoded;
+            decoded.avg_logprob = avg_logprob(text.sum, decoded.tokens.len());
+            let content = self.vocabulary.decode(&decoded.tokens);
+            decoded.compression_ratio = compression_ratio(content.trim());
+        }
+        Ok(texts)
+    }
+
+    /// Notes how likely each window holds no speech, which the token after the start tells.
+    fn hear_silence(&self, bench: &mut Bench<'_>, texts: &mut [Text], prompt: &[u32]) -> Step<()> {
+        let special = self.vocabulary.special();
+        let start = prompt.iter().rposition(|&token| token == special.sot).unwrap_or(0);
+        for (row, text) in texts.iter_mut().enumerate() {
+            let logits = bench.session.logits(row, start)?;
+            text.decoded.no_speech_prob = pick::probability(logits, special.no_speech);
+        }
+        Ok(())
+    }
+
+    /// Tokens after a prompt of `prompt` tokens: half of the decoder's positions, as it was trained.
+    fn most_tokens(&self, prompt: usize) -> usize {
+        let positions = self.vocabulary.sizes().max_target_positions;
+        (positions / 2).min(positions.saturating_sub(prompt)).max(1)
+    }
+
+    /// Picks the next token of `text`.
+    fn advance(&mut self, logits: &mut [f32], text: &mut Text, limit: usize) -> Step<()> {
+        self.rules.apply(logits, &text.decoded.tokens);
+        let Some(picked) = pick(logits, text.decoded.temperature, &mut self.rng) else {
+            let message = "the model computed no usable logits; its files may be damaged";
+            return Err(Halt::from(Error::new(ErrorKind::Backend, message)));
+        };
+        text.sum += f64::from(picked.logprob);
+        if picked.token == self.vocabulary.special().eot {
+            text.ended = true;
+            return Ok(());
+        }
+        text.decoded.tokens.push(picked.token);
+        text.logprobs.push(picked.logprob);
+        // At the last temperature there is nothing better to come.
+        let is_last = self.temperatures.last().is_none_or(|&last| text.decoded.temperature >= last);
+        text.looped = !is_last && is_looping(self.vocabulary, &text.decoded.tokens);
+        text.ended = text.looped || text.decoded.tokens.len() >= limit;
+        Ok(())
+    }
+}

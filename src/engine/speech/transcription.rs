@@ -1,0 +1,382 @@
+//! One transcription from audio to segments: skips silence, finds the language, goes through the
+//! windows, tells each segment as it is decided.
+//!
+//! Without voice activity detection the windows follow each other as in OpenAI's `transcribe`
+//! (<https://github.com/openai/whisper>): each begins where the text of the one before ended, and may
+//! be given that text. With it the audio is cut at pauses first, and several windows are decoded side
+//! by side, as in faster-whisper's batched pipeline.
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+
+use super::ahead::{Ahead, Window};
+use super::halt::{Halt, OrHalt, Step};
+use super::texts::{Bench, Decoding, Text};
+use super::{spoken_task, SpeechTask, Transcript};
+use crate::audio;
+use crate::backend::{Encoded, LoadedSpeech, SpeechSession};
+use crate::engine::completion::entropy;
+use crate::engine::event::{Body, Ending, Event, SegmentEvent};
+use crate::engine::job::{Job, Outcome, StopCause};
+use crate::engine::signal::Signal;
+use crate::error::Result;
+use crate::request::{TranscribeRequest, VadOptions};
+use crate::sampling::Rng;
+use crate::speech::attention::Attention;
+use crate::speech::quality::Thresholds;
+use crate::speech::rules::RuleOptions;
+use crate::speech::segments::{split, Place, Split};
+use crate::speech::spans::{spans, SpanOptions};
+use crate::speech::windows::windows;
+use crate::speech::words::{self, Heard};
+use crate::speech::{format, pick, prompt, Language, Rules, Segment, Vocabulary};
+
+/// Samples of one frame, 10 ms.
+const FRAME: usize = 160;
+/// Samples of one window, 30 seconds.
+const WINDOW: usize = 480_000;
+/// Windows decoded side by side, where the request says nothing: a decoder's step for eight rows takes
+/// three times as long as for one.
+const BATCH: usize = 8;
+/// Below this magnitude (-80 dB) a whole window is silence, and nothing is asked of the model.
+const SILENCE: f32 = 1e-4;
+/// A text that needed a temperature above this is no good guide for the next one.
+const UNSURE: f32 = 0.5;
+/// How long to wait for a slow reader before looking for stops again.
+const MOMENT: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// Whether to go on.
+#[derive(Clone)]
+struct Watch<'a> {
+    job: Arc<Job>,
+    signal: &'a Signal,
+}
+
+impl Watch<'_> {
+    fn goes_on(&self) -> bool {
+        self.job.stop_cause().is_none() && !self.signal.is_shut_down()
+    }
+}
+
+pub(super) struct Transcription<'a> {
+    watch: Watch<'a>,
+    has_vad: bool,
+    vocabulary: &'a Vocabulary,
+    session: &'a mut dyn SpeechSession,
+    request: TranscribeRequest,
+    audio: Option<audio::Input>,
+    samples: Vec<f32>,
+    ahead: Ahead,
+    decoding: Decoding<'a>,
+    /// The language, once it is known.
+    language: Option<&'a Language>,
+    hotwords: Vec<u32>,
+    /// The request's prompt, then the text so far: what the next window's text follows.
+    previous: Vec<u32>,
+    /// Where the last word ended, in seconds.
+    speech_end: f64,
+    transcript: Transcript,
+}
+
+impl<'a> Transcription<'a> {
+    pub(super) fn new(
+        loaded: &'a LoadedSpeech,
+        task: &mut SpeechTask,
+        session: &'a mut dyn SpeechSession,
+        signal: &'a Signal,
+    ) -> Result<Self> {
+        let vocabulary = &*loaded.vocabulary;
+        let request = std::mem::take(&mut task.request);
+        let encode =
+            |text: &Option<String>| prompt::encode(vocabulary, text.as_deref().unwrap_or_default());
+        let language = match &request.language {
+            Some(language) => Some(vocabulary.language(language)?),
+            // A model of English alone detects nothing.
+            None if !vocabulary.is_multilingual() => vocabulary.language("en").ok(),
+            None => None,
+        };
+        let mut transcript = Transcript::new(&request);
+        transcript.set_language(language, None);
+        Ok(Self {
+            watch: Watch { job: Arc::clone(&task.job), signal },
+            has_vad: loaded.has_vad,
+            vocabulary,
+            session,
+            audio: task.audio.take(),
+            samples: Vec::new(),
+            ahead: Ahead::new(loaded.n_mels),
+            decoding: decoding(vocabulary, &request),
+            language,
+            hotwords: encode(&request.hotwords)?,
+            previous: encode(&request.prompt)?,
+            speech_end: 0.0,
+            transcript,
+            request,
+        })
+    }
+
+    /// Does it all, and ends the job.
+    pub(super) fn run(mut self) {
+        let ending = match self.transcribe() {
+            Ok(()) => Ending::Done,
+            Err(Halt::Failed(error)) => Ending::Failed(error),
+            Err(Halt::Stopped) => {
+                self.watch.job.stop_cause().map_or(Ending::Cancelled, StopCause::ending)
+            }
+        };
+        let outcome = Outcome::Transcript(Box::new(self.transcript));
+        self.watch.job.finish(ending, Some(outcome));
+    }
+
+    fn transcribe(&mut self) -> Step<()> {
+        let Some(audio) = self.audio.take() else { return Ok(()) };
+        let watch = self.watch.clone();
+        let samples = audio::read(audio, &mut |_| watch.goes_on())?.or_halt()?;
+        self.samples = samples;
+        self.transcript.set_duration(self.samples.len() as f64 / f64::from(audio::SAMPLE_RATE));
+        let is_long = self.samples.len() > WINDOW;
+        if self.request.vad_filter.unwrap_or(is_long && self.has_vad) {
+            let windows = self.speech()?;
+            self.side_by_side(windows)
+        } else {
+            self.in_turn(0..self.samples.len())
+        }
+    }
+
+    /// Where there is speech, in windows cut at pauses.
+    fn speech(&mut self) -> Step<Vec<Window>> {
+        let watch = self.watch.clone();
+        let go_on = || watch.goes_on();
+        let probabilities = self.session.detect_speech(&self.samples, &go_on)?.or_halt()?;
+        let options = span_options(&self.request.vad);
+        let spans = spans(&probabilities, self.samples.len(), &options);
+        let windows = windows(&spans, &probabilities, self.samples.len());
+        Ok(windows.iter().map(|window| window.start_sample..window.end_sample).collect())
+    }
+
+    /// Decodes windows that are known beforehand, some at a time.
+    fn side_by_side(&mut self, windows: Vec<Window>) -> Step<()> {
+        let batch = self.request.batch_size.map_or(BATCH, |size| size as usize);
+        self.ahead.extend(windows);
+        while self.ahead.left() > 0 {
+            let mut group: Vec<(Window, Encoded)> = Vec::with_capacity(batch);
+            while group.len() < batch && self.ahead.left() > 0 {
+                group.push(self.next_encoded()?);
+            }
+            let encoded: Vec<&Encoded> = group.iter().map(|(_, encoded)| encoded).collect();
+            let texts = self.texts(&encoded, batch)?;
+            for ((window, encoded), text) in group.iter().zip(texts) {
+                let split = self.take(window, encoded, text)?;
+                if split.unfinished {
+                    self.in_turn(window.start + split.advance as usize * FRAME..window.end)?;
+                }
+                self.tell_progress(window.end);
+            }
+        }
+        Ok(())
+    }
+
+    /// Decodes `range` window by window, each from where the text of the one before ended.
+    fn in_turn(&mut self, range: Window) -> Step<()> {
+        let mut at = range.start;
+        // Less than a frame is no speech.
+        while at + FRAME <= range.end {
+            let window = at..range.end.min(at + WINDOW);
+            at = if self.samples[window.clone()].iter().all(|sample| sample.abs() < SILENCE) {
+                window.end
+            } else {
+                let encoded = self.encode_now(&window)?;
+                let mut texts = self.texts(&[&encoded], 0)?;
+                let split = self.take(&window, &encoded, texts.pop().unwrap_or_default())?;
+                at + split.advance as usize * FRAME
+            };
+            self.tell_progress(at.min(range.end));
+        }
+        Ok(())
+    }
+
+    fn next_encoded(&mut self) -> Step<(Window, Encoded)> {
+        let watch = self.watch.clone();
+        self.ahead.next(self.session, &self.samples, &|| watch.goes_on())
+    }
+
+    fn encode_now(&mut self, window: &Window) -> Step<Encoded> {
+        let watch = self.watch.clone();
+        self.ahead.encode_now(self.session, &self.samples, window, &|| watch.goes_on())
+    }
+
+    /// The texts of `windows`; `limit` more windows may be encoded meanwhile.
+    fn texts(&mut self, windows: &[&Encoded], limit: usize) -> Step<Vec<Text>> {
+        if let (None, Some(first)) = (self.language, windows.first()) {
+            self.detect_language(first)?;
+        }
+        let start = self.start()?;
+        let timestamps = self.request.timestamps;
+        let prompt =
+            prompt::build(self.vocabulary, &start, timestamps, &self.hotwords, &self.previous);
+        let watch = self.watch.clone();
+        let mut bench = Bench {
+            session: self.session,
+            ahead: &mut self.ahead,
+            samples: &self.samples,
+            limit,
+            go_on: &|| watch.goes_on(),
+        };
+        self.decoding.texts(&mut bench, windows, &prompt)
+    }
+
+    fn detect_language(&mut self, window: &Encoded) -> Step<()> {
+        let watch = self.watch.clone();
+        self.session.begin_texts(&[window])?;
+        let start = [self.vocabulary.special().sot];
+        self.session.decode(&start, &|| watch.goes_on())?.or_halt()?;
+        let logits = self.session.logits(0, 0)?;
+        if let Some(&(language, probability)) = pick::languages(self.vocabulary, logits).first() {
+            self.language = Some(language);
+            self.transcript.set_language(Some(language), Some(probability));
+            let code = language.code.clone();
+            self.push(Body::Language { code, probability })?;
+        }
+        Ok(())
+    }
+
+    /// Makes segments of a window's text and tells them.
+    fn take(&mut self, window: &Window, encoded: &Encoded, text: Text) -> Step<Split> {
+        let frames = window.len().div_ceil(FRAME) as u32;
+        let place = Place { seek: (window.start / FRAME) as u32, frames };
+        let decoded = &text.decoded;
+        if self.decoding.thresholds.is_silence(decoded.avg_logprob, decoded.no_speech_prob) {
+            return Ok(Split { segments: Vec::new(), advance: frames, unfinished: false });
+        }
+        let first_id = self.transcript.segments.len() as u32;
+        let mut split = split(self.vocabulary, decoded, place, first_id);
+        if self.request.words {
+            self.time_words(encoded, &text, place, &mut split.segments)?;
+        }
+        self.remember(&split.segments, decoded.temperature);
+        for segment in std::mem::take(&mut split.segments) {
+            self.tell(segment)?;
+        }
+        Ok(split)
+    }
+
+    /// Gives the segments of a window their words, by the decoder's attention to the window.
+    fn time_words(
+        &mut self,
+        encoded: &Encoded,
+        text: &Text,
+        place: Place,
+        segments: &mut [Segment],
+    ) -> Step<()> {
+        let tokens = words::text_tokens(self.vocabulary, segments);
+        if tokens.is_empty() {
+            return Ok(());
+        }
+        let start = self.start()?;
+        let (fed, rows) = words::input(self.vocabulary, &start, &tokens);
+        let watch = self.watch.clone();
+        // Two frames of the log-mel make one of the encoder.
+        let frames = place.frames.div_ceil(2) as usize;
+        let scores = self.session.align(encoded, &fed, frames, &|| watch.goes_on())?.or_halt()?;
+        let heard = Heard {
+            attention: Attention {
+                heads: scores.heads,
+                tokens: scores.tokens,
+                frames: scores.frames,
+                weights: &scores.values,
+            },
+            rows: &rows,
+            probabilities: &text.probabilities(&tokens),
+        };
+        let (language, end) = (self.language, self.speech_end);
+        self.speech_end = words::add(self.vocabulary, language, segments, place, &heard, end)?;
+        Ok(())
+    }
+
+    /// The tokens that begin a text in this language and for this task.
+    fn start(&self) -> Result<Vec<u32>> {
+        prompt::start(self.vocabulary, self.language, spoken_task(self.request.task))
+    }
+
+    /// Keeps the text for the next window's prompt, where it is a good guide.
+    fn remember(&mut self, segments: &[Segment], temperature: f32) {
+        if self.request.condition_on_previous_text && temperature <= UNSURE {
+            let limit = self.vocabulary.prompt_limit();
+            self.previous.extend(segments.iter().flat_map(|segment| &segment.tokens));
+            self.previous.drain(..self.previous.len().saturating_sub(limit));
+        } else {
+            self.previous.clear();
+        }
+    }
+
+    fn tell(&mut self, segment: Segment) -> Step<()> {
+        let event = SegmentEvent {
+            text: segment.text.clone(),
+            start: segment.start,
+            end: segment.end,
+            avg_logprob: segment.avg_logprob,
+            json: format::segment_json(&segment).to_string(),
+        };
+        // In the result even where its event finds no reader any more.
+        self.transcript.segments.push(segment);
+        self.push(Body::Segment(Box::new(event)))
+    }
+
+    /// Queues an event, as soon as its reader has room for it.
+    fn push(&self, body: Body) -> Step<()> {
+        while !self.watch.job.wait_for_room(MOMENT) {
+            self.watch.goes_on().or_halt()?;
+        }
+        self.watch.job.push(Event::now(body));
+        Ok(())
+    }
+
+    fn tell_progress(&self, samples: usize) {
+        let done = samples as f64 / self.samples.len().max(1) as f64;
+        self.watch.job.push_progress(done.min(1.0) as f32);
+    }
+}
+
+fn decoding<'a>(vocabulary: &'a Vocabulary, request: &TranscribeRequest) -> Decoding<'a> {
+    let suppress = request.suppress_tokens.as_ref().map(|given| {
+        let own = given.contains(&-1).then(|| vocabulary.suppressed());
+        let listed = given.iter().filter_map(|&token| u32::try_from(token).ok());
+        listed.chain(own.unwrap_or_default().iter().copied()).collect()
+    });
+    // Timestamps are 20 ms apart.
+    let max_initial_timestamp = (request.max_initial_timestamp * 50.0).round() as u32;
+    let options = RuleOptions {
+        timestamps: request.timestamps,
+        suppress,
+        suppress_blank: request.suppress_blank,
+        max_initial_timestamp: Some(max_initial_timestamp),
+        repetition_penalty: request.repetition_penalty,
+        no_repeat_ngram_size: request.no_repeat_ngram_size as usize,
+    };
+    Decoding {
+        vocabulary,
+        rules: Rules::new(vocabulary, &options),
+        thresholds: Thresholds {
+            compression_ratio: request.compression_ratio_threshold,
+            logprob: request.log_prob_threshold,
+            no_speech: request.no_speech_threshold,
+        },
+        temperatures: request.temperatures.clone(),
+        best_of: request.best_of as usize,
+        rng: Rng::new(request.seed.unwrap_or_else(entropy)),
+    }
+}
+
+/// The request's words on voice activity, over the usual ones.
+fn span_options(given: &VadOptions) -> SpanOptions {
+    let usual = SpanOptions::default();
+    let threshold = given.threshold.unwrap_or(usual.threshold);
+    SpanOptions {
+        threshold,
+        // As far below as usual: what is almost speech goes on as it was.
+        neg_threshold: (threshold + usual.neg_threshold - usual.threshold).max(0.01),
+        min_speech_ms: given.min_speech_ms.unwrap_or(usual.min_speech_ms),
+        min_silence_ms: given.min_silence_ms.unwrap_or(usual.min_silence_ms),
+        speech_pad_ms: given.speech_pad_ms.unwrap_or(usual.speech_pad_ms),
+    }
+}
