@@ -98,25 +98,21 @@ impl<'a> Ir<'a> {
         let Some(&first) = attentions.first() else {
             return Err("has no cross-attention over encoder_hidden_states".into());
         };
+        let states = self.states(&attentions);
         let (mut layers, mut edges) = (String::new(), String::new());
         let mut next = self.order.iter().max().map_or(0, |id| id.saturating_add(1));
         for (index, &attention) in attentions.iter().enumerate() {
             for (input, name) in [(0, "query"), (1, "key")] {
-                let source =
-                    self.input(attention, input).ok_or("has an attention without inputs")?;
+                let source = self.input(attention, input);
+                let source = source.ok_or("has an attention without inputs")?;
+                let source = states.get(&source.0).copied().unwrap_or(source);
                 let port = self.output_port(source).ok_or("has an edge from nowhere")?;
-                let name = format!("{name}_{index}");
-                result(&mut layers, next, &name, &port);
-                let (layer, port) = source;
-                // Writing to a String cannot fail.
-                let _ = write!(
-                    edges,
-                    r#"<edge from-layer="{layer}" from-port="{port}" to-layer="{next}" to-port="0"/>"#
-                );
+                result(&mut layers, next, &format!("{name}_{index}"), &port);
+                add_edge(&mut edges, source, (next, 0));
                 next = next.checked_add(1).ok_or("has too many layers")?;
             }
         }
-        let xml = self.rewrite(&layers, &edges)?;
+        let xml = self.rewrite(&states, &layers, edges)?;
         Ok(Exposed { xml, scale: self.scale(first), layers: attentions.len() })
     }
 
@@ -162,18 +158,43 @@ impl<'a> Ir<'a> {
         Some(Scale { offset: number(&data, "offset")?, bytes: number(&data, "size")? })
     }
 
-    /// The text with `layers` and `edges` added and every `Result` of before taken out.
-    fn rewrite(&self, layers: &str, edges: &str) -> Result<String, String> {
-        let is_result = |id: &u32| self.layers.get(id).map(kind) == Some("Result");
-        let mut cuts: Vec<_> = self
-            .order
-            .iter()
-            .filter(|id| is_result(id))
-            .map(|id| self.layers[id].range())
-            .collect();
-        let to_result =
-            |edge: &&Node<'_, '_>| number(edge, "to-layer").is_some_and(|id| is_result(&id));
-        cuts.extend(self.edges.iter().filter(to_result).map(Node::range));
+    /// The states that keep the cross-attention's keys and values, with where these come from. One
+    /// pass needs no memory, and the CPU plugin fails on a state that only itself reads.
+    fn states(&self, attentions: &[u32]) -> HashMap<u32, Port> {
+        let inputs = attentions.iter().flat_map(|&id| [self.input(id, 1), self.input(id, 2)]);
+        let states = inputs.flatten().filter(|(id, _)| self.kind_of(*id) == "ReadValue");
+        states.filter_map(|(id, _)| Some((id, self.input(id, 0)?))).collect()
+    }
+
+    fn kind_of(&self, id: u32) -> &'a str {
+        self.layers.get(&id).map_or("", kind)
+    }
+
+    /// The text without its outputs and without `states`, with `layers` and `edges` added.
+    fn rewrite(
+        &self,
+        states: &HashMap<u32, Port>,
+        layers: &str,
+        mut edges: String,
+    ) -> Result<String, String> {
+        let is_cut = |id: u32| match self.kind_of(id) {
+            "Result" => true,
+            "Assign" => self.input(id, 0).is_some_and(|(from, _)| states.contains_key(&from)),
+            _ => states.contains_key(&id),
+        };
+        let gone = self.order.iter().copied().filter(|&id| is_cut(id));
+        let mut cuts: Vec<_> = gone.map(|id| self.layers[&id].range()).collect();
+        for edge in &self.edges {
+            let end = |name| number::<u32>(edge, name).unwrap_or(u32::MAX);
+            let (from, to) = (end("from-layer"), end("to-layer"));
+            let state = states.get(&from);
+            if is_cut(to) || state.is_some() {
+                cuts.push(edge.range());
+            }
+            if let (Some(&source), false) = (state, is_cut(to)) {
+                add_edge(&mut edges, source, (to, end("to-port")));
+            }
+        }
         cuts.sort_by_key(|range| range.start);
         let mut xml = String::with_capacity(self.text.len() + layers.len() + edges.len());
         let mut done = 0;
@@ -182,12 +203,20 @@ impl<'a> Ir<'a> {
             done = cut.end;
         }
         xml.push_str(self.text.get(done..).ok_or("has overlapping layers")?);
-        for (end, more) in [("</layers>", layers), ("</edges>", edges)] {
+        for (end, more) in [("</layers>", layers), ("</edges>", &edges)] {
             let at = xml.find(end).ok_or_else(|| format!("has no {end}"))?;
             xml.insert_str(at, more);
         }
         Ok(xml)
     }
+}
+
+fn add_edge(edges: &mut String, (from, out): Port, (to, input): Port) {
+    // Writing to a String cannot fail.
+    let _ = write!(
+        edges,
+        r#"<edge from-layer="{from}" from-port="{out}" to-layer="{to}" to-port="{input}"/>"#
+    );
 }
 
 /// Appends a `Result` layer that makes `port` an output called `name`.
