@@ -22,7 +22,7 @@ static void says_jfk(fluid_model *model, const fluid_audio *audio) {
     char *text = NULL;
     EXPECT(fluid_transcribe(model, audio, "{\"response_format\": \"text\"}", NULL, NULL, &text), FLUID_OK);
     if (!has(text, JFK)) {
-        fprintf(stderr, "heard: %s\n", text);
+        fprintf(stderr, "audio of kind %d, %u channels: %s\n", (int)audio->kind, (unsigned)audio->channels, text);
     }
     CHECK(has(text, JFK));
     fluid_string_free(text);
@@ -145,7 +145,7 @@ static void callback_cancels(fluid_model *model) {
     char *text = NULL;
     EXPECT(fluid_transcribe(model, &audio, "{" SEQUENTIAL "}", hear, heard, &text), FLUID_OK);
     size_t whole = strlen(text);
-    CHECK(heard->segments >= 6 && heard->progress > 0 && heard->last_end > 60);
+    CHECK(heard->segments >= 3 && heard->progress > 0 && heard->last_end > 60);
     fluid_string_free(text);
     heard = nothing_heard();
     heard->stop_at = 1;
