@@ -88,7 +88,7 @@ static void hardly_any_audio(fluid_model *model) {
     for (size_t samples = 0; samples <= 1; samples++) {
         audio.bytes = samples * 2;
         EXPECT(fluid_transcribe(model, &audio, "{\"language\": \"en\"}", NULL, NULL, &text), FLUID_OK);
-        CHECK(strcmp(text, "{\"text\":\"\"}") == 0);
+        CHECK(strncmp(text, "{\"text\":\"\"", 10) == 0);
         fluid_string_free(text);
     }
 }

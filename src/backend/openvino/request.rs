@@ -8,7 +8,7 @@ use std::time::Duration;
 use openvino_sys::{self as sys, ov_status_e};
 
 use super::status::{c_string, check};
-use super::tensor::{Tensor, View};
+use super::tensor::{Element, Tensor, View};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long [`Request::run`] waits before it asks again whether to go on.
@@ -62,6 +62,36 @@ impl Request {
         Ok(())
     }
 
+    /// Has `fill` write input `name`, of `shape`, into the request's own tensor.
+    ///
+    /// A stateful model that makes a state of an input (Whisper's decoder: the cross-attention's
+    /// keys and values) needs this: OpenVINO 2026.4's CPU plugin goes on to read the first tensor
+    /// that any request was given for it, also when that is freed.
+    pub fn fill_input<T: Element>(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        fill: impl FnOnce(&mut [T]),
+    ) -> Result<()> {
+        self.idle()?;
+        // SAFETY: a tensor made for us by the call; the request is idle, and borrowed by this call.
+        let mut tensor = unsafe { Tensor::take(self.tensor(name)?) }?;
+        tensor.set_shape(shape)?;
+        fill(tensor.slice_mut()?);
+        Ok(())
+    }
+
+    fn tensor(&self, name: &str) -> Result<*mut sys::ov_tensor_t> {
+        let c_name = c_string(name, "the tensor name")?;
+        let mut pointer = null_mut();
+        let request = self.pointer.as_ptr();
+        // SAFETY: the request is alive; a C string; a place for the result.
+        let status =
+            unsafe { sys::ov_infer_request_get_tensor(request, c_name.as_ptr(), &mut pointer) };
+        check(status, ErrorKind::Backend, || format!("reading \"{name}\""))?;
+        Ok(pointer)
+    }
+
     /// The tensor given to input `name`, to share with another request.
     pub fn input(&self, name: &str) -> Option<Arc<Tensor>> {
         self.inputs.get(name).cloned()
@@ -110,13 +140,7 @@ impl Request {
             let message = format!("\"{name}\" is read without a finished inference");
             return Err(Error::new(ErrorKind::Internal, message));
         }
-        let c_name = c_string(name, "the tensor name")?;
-        let mut pointer = null_mut();
-        let request = self.pointer.as_ptr();
-        // SAFETY: the request is alive; a C string; a place for the result.
-        let status =
-            unsafe { sys::ov_infer_request_get_tensor(request, c_name.as_ptr(), &mut pointer) };
-        check(status, ErrorKind::Backend, || format!("reading \"{name}\""))?;
+        let pointer = self.tensor(name)?;
         // SAFETY: made by the call above for us; the request is done, and borrowed so that it
         // cannot run.
         unsafe { View::new(pointer) }

@@ -56,6 +56,7 @@ const FUNCTIONS: &[&str] = &[
     "ov_tensor_create",
     "ov_tensor_data",
     "ov_tensor_free",
+    "ov_tensor_set_shape",
     "ov_tensor_get_byte_size",
     "ov_tensor_get_element_type",
     "ov_tensor_get_shape",

@@ -207,6 +207,30 @@ impl Tensor {
         self.0.pointer.as_ptr()
     }
 
+    /// The tensor that a request itself has for an input.
+    ///
+    /// # Safety
+    /// `pointer` is null or a tensor that is the caller's to free; nothing reads or writes its
+    /// elements while the result lives.
+    pub(super) unsafe fn take(pointer: *mut ov_tensor_t) -> Result<Self> {
+        // SAFETY: the caller's promise.
+        unsafe { Raw::take(pointer) }.map(Self)
+    }
+
+    /// Gives it another shape; what the elements are then is not said.
+    pub(super) fn set_shape(&mut self, shape: &[usize]) -> Result<()> {
+        let dims = shape.iter().map(|&size| i64::try_from(size));
+        let mut dims = dims.collect::<std::result::Result<Vec<i64>, _>>().map_err(|_| {
+            Error::new(ErrorKind::OutOfMemory, format!("a tensor of {shape:?} is too large"))
+        })?;
+        let new = ov_shape_t { rank: dims.len() as i64, dims: dims.as_mut_ptr() };
+        // SAFETY: the tensor is alive, and `&mut self` says that nobody reads it; the call copies
+        // the `rank` dimensions.
+        let status = unsafe { sys::ov_tensor_set_shape(self.0.pointer.as_ptr(), new) };
+        check(status, ErrorKind::Backend, || format!("giving a tensor the shape {shape:?}"))?;
+        self.0.refresh()
+    }
+
     /// Reads again what an inference into this tensor may have changed; with `clear`, zeros it.
     pub(super) fn refresh(&mut self, clear: bool) -> Result<()> {
         self.0.refresh()?;

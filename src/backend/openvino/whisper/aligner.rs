@@ -8,8 +8,7 @@ use std::io::Read as _;
 use super::super::compiler::Compiler;
 use super::super::native::Compiled;
 use super::super::request::Request;
-use super::super::tensor::Tensor;
-use super::decoder::{BEAMS, STATES, TOKENS};
+use super::decoder::{fill_states, fill_tokens, BEAMS};
 use super::files::Network;
 use super::ir::{self, Ir, Scale};
 use crate::backend::{Encoded, GoOn, Scores};
@@ -75,12 +74,10 @@ impl Aligner {
 
     fn request(&self, window: &Encoded, tokens: &[u32]) -> Result<Request> {
         let mut request = self.compiled.request()?;
-        let ids: Vec<i64> = tokens.iter().map(|&token| i64::from(token)).collect();
-        let width = window.states.len() / window.frames.max(1);
-        request.set_input(TOKENS, Tensor::of(&[1, ids.len()], &ids)?)?;
-        request.set_input(STATES, Tensor::of(&[1, window.frames, width], &window.states)?)?;
+        fill_tokens(&mut request, 1, tokens)?;
+        fill_states(&mut request, &[window])?;
         if self.compiled.inputs().iter().any(|port| port.name == BEAMS) {
-            request.set_input(BEAMS, Tensor::of(&[1], &[0i32])?)?;
+            request.fill_input(BEAMS, &[1], |beam: &mut [i32]| beam.fill(0))?;
         }
         Ok(request)
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::compiler::Compiler;
 use super::super::native::Compiled;
 use super::super::request::Request;
-use super::super::tensor::{ElementType, Tensor};
+use super::super::tensor::Tensor;
 use super::files::Files;
 use crate::backend::{Encoded, GoOn, Listener};
 use crate::error::{Error, ErrorKind, Result};
@@ -51,39 +51,51 @@ impl Decoder {
 
     /// Begins a text for each of `windows`.
     pub(super) fn texts(&self, windows: &[&Encoded]) -> Result<Texts> {
-        let states = Arc::new(stack(windows)?);
         // A request that was never run has an empty KV cache; the C interface cannot empty one.
         let mut request = self.first.request()?;
-        request.set_input(STATES, Arc::clone(&states))?;
+        fill_states(&mut request, windows)?;
+        let rows = windows.len();
         if self.is_stateful() {
-            let rows: Vec<i32> = (0..windows.len() as i32).collect();
-            request.set_input(BEAMS, Tensor::of(&[rows.len()], &rows)?)?;
+            request.fill_input(BEAMS, &[rows], |beams| {
+                beams.iter_mut().zip(0i32..).for_each(|(beam, row)| *beam = row);
+            })?;
         }
-        Ok(Texts {
-            request,
-            spare: None,
-            states,
-            rows: windows.len(),
-            width: 0,
-            past: 0,
-            row: Vec::new(),
-        })
+        Ok(Texts { request, spare: None, rows, width: 0, past: 0, row: Vec::new() })
     }
 }
 
-/// The windows' states as one tensor, a row each.
-fn stack(windows: &[&Encoded]) -> Result<Tensor> {
+/// The windows' states as one input, a row each.
+pub(super) fn fill_states(request: &mut Request, windows: &[&Encoded]) -> Result<()> {
     let frames = windows.first().map_or(0, |window| window.frames);
-    let width = windows.first().map_or(0, |window| window.states.len() / window.frames.max(1));
-    let mut tensor = Tensor::new(ElementType::F32, &[windows.len(), frames, width])?;
-    let rows = tensor.slice_mut::<f32>()?;
-    for (row, window) in rows.chunks_exact_mut((frames * width).max(1)).zip(windows) {
-        if row.len() != window.states.len() {
-            return Err(Error::new(ErrorKind::Internal, "windows of different sizes"));
-        }
-        row.copy_from_slice(&window.states);
+    let size = windows.first().map_or(0, |window| window.states.len());
+    if windows.iter().any(|window| window.states.len() != size) {
+        return Err(Error::new(ErrorKind::Internal, "windows of different sizes"));
     }
-    Ok(tensor)
+    let shape = [windows.len(), frames, size / frames.max(1)];
+    request.fill_input(STATES, &shape, |rows: &mut [f32]| {
+        for (row, window) in rows.chunks_exact_mut(size.max(1)).zip(windows) {
+            row.copy_from_slice(&window.states);
+        }
+    })
+}
+
+/// `tokens` as input, row after row.
+pub(super) fn fill_tokens(request: &mut Request, rows: usize, tokens: &[u32]) -> Result<()> {
+    request.fill_input(TOKENS, &[rows, tokens.len() / rows.max(1)], |ids: &mut [i64]| {
+        ids.iter_mut().zip(tokens).for_each(|(id, &token)| *id = i64::from(token));
+    })
+}
+
+/// A request of the decoder for further tokens. It names the encoder's states as an input but does
+/// not read them, for their keys and values come from the first step.
+fn with_past_request(with_past: &Compiled) -> Result<Request> {
+    let mut request = with_past.request()?;
+    if let Some(port) = with_past.inputs().iter().find(|port| port.name == STATES) {
+        let dims = port.shape.iter().flatten().map(|size| size.unwrap_or(1));
+        let shape: Vec<usize> = dims.collect();
+        request.fill_input(STATES, &shape, |states: &mut [f32]| states.fill(0.0))?;
+    }
+    Ok(request)
 }
 
 /// Texts in the making.
@@ -92,7 +104,6 @@ pub(super) struct Texts {
     /// Of a stateless model: the other of two requests that take turns, since one's outputs are
     /// the other's inputs.
     spare: Option<Request>,
-    states: Arc<Tensor>,
     rows: usize,
     /// Tokens of each row in the last step.
     width: usize,
@@ -117,23 +128,15 @@ impl Texts {
         }
         self.past += self.width;
         self.width = tokens.len() / self.rows;
-        let ids: Vec<i64> = tokens.iter().map(|&token| i64::from(token)).collect();
-        self.request.set_input(TOKENS, Tensor::of(&[self.rows, self.width], &ids)?)?;
+        fill_tokens(&mut self.request, self.rows, tokens)?;
         self.request.run(go_on)
     }
 
     /// Hands the KV cache of the last step to the request of the next one.
     fn turn(&mut self, with_past: &Compiled) -> Result<()> {
-        let fresh = || {
-            let mut request = with_past.request()?;
-            if with_past.inputs().iter().any(|port| port.name == STATES) {
-                request.set_input(STATES, Arc::clone(&self.states))?;
-            }
-            Ok::<_, Error>(request)
-        };
         let mut next = match self.spare.take() {
             Some(spare) => spare,
-            None => fresh()?,
+            None => with_past_request(with_past)?,
         };
         for port in with_past.inputs() {
             let Some(name) = port.name.strip_prefix("past_key_values.") else { continue };
