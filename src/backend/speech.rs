@@ -55,6 +55,9 @@ pub trait SpeechSession {
     /// Begins a text for each of `windows`, its rows: the KV cache starts empty.
     fn begin_texts(&mut self, windows: &[&Encoded]) -> Result<()>;
 
+    /// Gives back the memory of the texts, which are done.
+    fn end_texts(&mut self);
+
     /// Appends `tokens`, equally many for each row, row after row, and computes their logits.
     fn decode(&mut self, tokens: &[u32], go_on: GoOn<'_>) -> Result<bool>;
 

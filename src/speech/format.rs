@@ -115,17 +115,16 @@ impl Transcript<'_> {
 
     fn segment(&self, segment: &Segment) -> Value {
         let mut value = segment_json(segment);
-        if let (true, Some(fields)) = (self.words, value.as_object_mut()) {
-            let words = segment.words.iter().map(|word| word_json(word, true));
-            fields.insert("words".into(), words.collect());
+        if let (false, Some(fields)) = (self.words, value.as_object_mut()) {
+            fields.remove("words");
         }
         value
     }
 }
 
-/// A segment as OpenAI's `TranscriptionSegment`.
+/// A segment as OpenAI's `TranscriptionSegment`, with its words where it has any.
 pub fn segment_json(segment: &Segment) -> Value {
-    json!({
+    let mut value = json!({
         "id": segment.id,
         "seek": segment.seek,
         "start": rounded(segment.start, 3),
@@ -136,7 +135,12 @@ pub fn segment_json(segment: &Segment) -> Value {
         "avg_logprob": rounded(segment.avg_logprob.into(), 4),
         "compression_ratio": rounded(segment.compression_ratio.into(), 4),
         "no_speech_prob": rounded(segment.no_speech_prob.into(), 4),
-    })
+    });
+    if let (false, Some(fields)) = (segment.words.is_empty(), value.as_object_mut()) {
+        let words = segment.words.iter().map(|word| word_json(word, true));
+        fields.insert("words".into(), words.collect());
+    }
+    value
 }
 
 /// A word as OpenAI's `TranscriptionWord`, without the space in front; in segments with its

@@ -160,7 +160,7 @@ static void deadline_passes(fluid_model *model) {
     fluid_audio audio = i16_audio(&minute);
     char *text = NULL;
     EXPECT(fluid_transcribe(model, &audio, "{" SEQUENTIAL ", \"deadline_ms\": 1}", hear, heard, &text), FLUID_DEADLINE);
-    CHECK(heard->ends == 1 && heard->status == FLUID_DEADLINE && strcmp(text, "{\"text\":\"\"}") == 0);
+    CHECK(heard->ends == 1 && heard->status == FLUID_DEADLINE && strncmp(text, "{\"text\":\"\"", 10) == 0);
     fluid_string_free(text);
 }
 

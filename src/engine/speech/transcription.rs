@@ -73,6 +73,8 @@ pub(super) struct Transcription<'a> {
     hotwords: Vec<u32>,
     /// The request's prompt, then the text so far: what the next window's text follows.
     previous: Vec<u32>,
+    /// Windows follow each other, so that a text is the prompt of the next one.
+    follows: bool,
     /// Where the last word ended, in seconds.
     speech_end: f64,
     transcript: Transcript,
@@ -109,6 +111,7 @@ impl<'a> Transcription<'a> {
             language,
             hotwords: encode(&request.hotwords)?,
             previous: encode(&request.prompt)?,
+            follows: true,
             speech_end: 0.0,
             transcript,
             request,
@@ -124,6 +127,7 @@ impl<'a> Transcription<'a> {
                 self.watch.job.stop_cause().map_or(Ending::Cancelled, StopCause::ending)
             }
         };
+        self.session.end_texts();
         let outcome = Outcome::Transcript(Box::new(self.transcript));
         self.watch.job.finish(ending, Some(outcome));
     }
@@ -134,12 +138,16 @@ impl<'a> Transcription<'a> {
         let samples = audio::read(audio, &mut |_| watch.goes_on())?.or_halt()?;
         self.samples = samples;
         self.transcript.set_duration(self.samples.len() as f64 / f64::from(audio::SAMPLE_RATE));
-        let is_long = self.samples.len() > WINDOW;
-        if self.request.vad_filter.unwrap_or(is_long && self.has_vad) {
-            let windows = self.speech()?;
-            self.side_by_side(windows)
-        } else {
-            self.in_turn(0..self.samples.len())
+        if !self.request.vad_filter.unwrap_or(self.has_vad) {
+            return self.in_turn(0..self.samples.len());
+        }
+        let windows = self.speech()?;
+        let is_short = self.samples.len() <= WINDOW && self.request.vad_filter.is_none();
+        match windows.is_empty() {
+            true => Ok(()),
+            // One window anyway, with all that is in it.
+            false if is_short => self.in_turn(0..self.samples.len()),
+            false => self.side_by_side(windows),
         }
     }
 
@@ -158,6 +166,7 @@ impl<'a> Transcription<'a> {
     fn side_by_side(&mut self, windows: Vec<Window>) -> Step<()> {
         let batch = self.request.batch_size.map_or(BATCH, |size| size as usize);
         self.ahead.extend(windows);
+        self.follows = false;
         while self.ahead.left() > 0 {
             let mut group: Vec<(Window, Encoded)> = Vec::with_capacity(batch);
             while group.len() < batch && self.ahead.left() > 0 {
@@ -253,7 +262,9 @@ impl<'a> Transcription<'a> {
         if self.request.words {
             self.time_words(encoded, &text, place, &mut split.segments)?;
         }
-        self.remember(&split.segments, decoded.temperature);
+        if self.follows {
+            self.remember(&split.segments, decoded.temperature);
+        }
         for segment in std::mem::take(&mut split.segments) {
             self.tell(segment)?;
         }

@@ -36,14 +36,17 @@ impl Encoder {
         let mut request = self.compiled.request()?;
         let mel = Tensor::new(ElementType::F32, &[1, self.n_mels, FRAMES])?;
         request.set_input(INPUT, mel)?;
-        Ok(EncoderRun { request, running: false })
+        Ok(EncoderRun { request, begun: false, done: false })
     }
 }
 
 /// One thread's use of the encoder.
 pub(super) struct EncoderRun {
     request: Request,
-    running: bool,
+    /// A window was begun and not finished.
+    begun: bool,
+    /// The one that was begun is encoded.
+    done: bool,
 }
 
 impl EncoderRun {
@@ -55,23 +58,24 @@ impl EncoderRun {
         }
         input.copy_from_slice(mel);
         self.request.start()?;
-        self.running = true;
+        (self.begun, self.done) = (true, false);
         Ok(())
     }
 
     pub(super) fn is_done(&mut self) -> Result<bool> {
-        Ok(self.running && self.request.wait(std::time::Duration::ZERO)? == Wait::Done)
+        if self.begun && !self.done {
+            self.done = self.request.wait(std::time::Duration::ZERO)? == Wait::Done;
+        }
+        Ok(self.begun && self.done)
     }
 
     pub(super) fn finish(&mut self, go_on: GoOn<'_>) -> Result<Option<Encoded>> {
-        if !self.running {
+        if !std::mem::take(&mut self.begun) {
             return Err(Error::new(ErrorKind::Internal, "no window is being encoded"));
         }
-        if !self.request.finish(go_on)? {
-            self.running = false;
+        if !self.done && !self.request.finish(go_on)? {
             return Ok(None);
         }
-        self.running = false;
         let output = self.request.output(OUTPUT)?;
         let frames = output.shape().get(1).copied().unwrap_or(0);
         Ok(Some(Encoded { states: output.slice::<f32>()?.to_vec(), frames }))
@@ -79,7 +83,7 @@ impl EncoderRun {
 
     /// Cancels what runs.
     fn stop(&mut self) -> Result<()> {
-        if std::mem::take(&mut self.running) {
+        if std::mem::take(&mut self.begun) && !self.done {
             self.request.stop()?;
         }
         Ok(())

@@ -43,6 +43,10 @@ impl SpeechSession for Session {
         Ok(())
     }
 
+    fn end_texts(&mut self) {
+        self.texts = None;
+    }
+
     fn decode(&mut self, tokens: &[u32], go_on: GoOn<'_>) -> Result<bool> {
         let texts = self.texts.as_mut().ok_or_else(no_texts)?;
         texts.decode(&self.whisper.decoder, tokens, go_on)
