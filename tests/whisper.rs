@@ -186,7 +186,8 @@ fn both_forms_of_one_model_agree_token_for_token() {
         (&twice[..], json!({"vad_filter": true})),
     ] {
         let sound = Sound::Samples(sound);
-        let (one, other) = (whisper().segments(sound, &request), stateless.segments(sound, &request));
+        let (one, other) =
+            (whisper().segments(sound, &request), stateless.segments(sound, &request));
         assert!(!one.is_empty());
         assert_eq!(decided(&one), decided(&other), "{request}");
     }
@@ -290,8 +291,10 @@ fn the_language_is_detected_unless_it_is_given() {
     assert_eq!((&json["language"], &json["language_code"]), (&json!("english"), &json!("en")));
     assert_eq!(json["language_probability"], event["probability"]);
     for name in ["en", "English"] {
-        let heard = whisper()
-            .hear(Sound::Samples(jfk()), &json!({"response_format": "verbose_json", "language": name}));
+        let heard = whisper().hear(
+            Sound::Samples(jfk()),
+            &json!({"response_format": "verbose_json", "language": name}),
+        );
         assert!(heard.events.iter().all(|event| event.kind != FLUID_EVENT_LANGUAGE), "{name}");
         assert_eq!(heard.json()["language"], "english");
         assert_eq!(heard.json().get("language_probability"), None);
@@ -359,7 +362,9 @@ fn hotwords_and_suppressed_tokens_change_what_is_heard() {
         let segments = whisper().segments(Sound::Samples(jfk()), request);
         let tokens: Vec<u64> = segments
             .iter()
-            .flat_map(|it| it["tokens"].as_array().expect("tokens").iter().filter_map(Value::as_u64))
+            .flat_map(|it| {
+                it["tokens"].as_array().expect("tokens").iter().filter_map(Value::as_u64)
+            })
             .collect();
         (segments[0]["avg_logprob"].as_f64().expect("a number"), tokens)
     };

@@ -8,9 +8,7 @@ use fluid::audio::{self, Input};
 use fluid::ffi::*;
 use serde_json::{json, Value};
 
-use super::{
-    c_string, last_error, model_path, on_event, status_name, Engine, Event, Job, Model,
-};
+use super::{c_string, last_error, model_path, on_event, status_name, Engine, Event, Job, Model};
 
 /// What Kennedy says in `jfk.wav`, without case and punctuation.
 pub const JFK: &str = "and so my fellow americans ask not what your country can do for you \
@@ -87,10 +85,19 @@ impl Sound<'_> {
             Sound::I16(samples, rate, channels) => {
                 (FLUID_AUDIO_PCM_I16, samples.as_ptr().cast(), size_of_val(samples), rate, channels)
             }
-            Sound::Encoded(bytes) => (FLUID_AUDIO_ENCODED, bytes.as_ptr().cast(), bytes.len(), 0, 0),
+            Sound::Encoded(bytes) => {
+                (FLUID_AUDIO_ENCODED, bytes.as_ptr().cast(), bytes.len(), 0, 0)
+            }
             Sound::Path(path) => (FLUID_AUDIO_PATH, path.as_ptr().cast(), path.len(), 0, 0),
         };
-        fluid_audio { struct_size: size_of::<fluid_audio>() as u32, kind, data, bytes, rate, channels }
+        fluid_audio {
+            struct_size: size_of::<fluid_audio>() as u32,
+            kind,
+            data,
+            bytes,
+            rate,
+            channels,
+        }
     }
 }
 
