@@ -182,6 +182,21 @@ fn a_cancelled_run_ends_within_100_ms_and_the_request_runs_again() {
 }
 
 #[test]
+fn a_finished_run_stays_finished_however_often_it_is_asked() {
+    let _alone = alone();
+    let (_folder, _model, compiled) = products("finished", 2);
+    let mut request = compiled.request().expect("a request");
+    request.set_input("x", ones(1)).expect("an input");
+    assert!(request.wait(Duration::ZERO).is_err(), "nothing was started");
+    request.start().expect("a start");
+    while request.wait(Duration::from_millis(1)).expect("a wait") == Wait::Pending {}
+    assert_eq!(request.wait(Duration::ZERO).expect("a second wait"), Wait::Done);
+    assert!(request.finish(&|| false).expect("it has ended before"));
+    assert!(request.stop().expect("nothing to stop"));
+    assert!(request.output("y").is_ok());
+}
+
+#[test]
 fn a_running_request_is_left_alone_and_may_be_dropped() {
     let _alone = alone();
     let (_folder, _model, compiled) = products("drop", LONG);

@@ -3,6 +3,7 @@
 
 #[cfg(feature = "llama")]
 pub mod llama;
+pub mod speech;
 pub mod vocabulary;
 
 use std::ffi::{c_char, c_void, CStr, CString};
@@ -17,13 +18,18 @@ use serde_json::Value;
 /// Far beyond what any job of these tests takes: one without an end fails instead of hanging.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// SmolLM2, or a failure that says how to get it.
-pub fn smollm2_path() -> String {
+/// A file or folder of `models/`, or a failure that says how to get it.
+pub fn model_path(name: &str) -> String {
     let given = std::env::var_os("FLUID_MODELS").map(PathBuf::from);
     let folder = given.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("models"));
-    let path = folder.join("SmolLM2-135M-Instruct.Q4_1.gguf");
-    assert!(path.is_file(), "{} is not there: run `make models`", path.display());
+    let path = folder.join(name);
+    assert!(path.exists(), "{} is not there: run `make models`", path.display());
     path.to_str().expect("a path in UTF-8").to_owned()
+}
+
+/// SmolLM2's file.
+pub fn smollm2_path() -> String {
+    model_path("SmolLM2-135M-Instruct.Q4_1.gguf")
 }
 
 /// One model for all tests of a binary: four slots of 2,048 tokens, and one thread, which on a
@@ -95,6 +101,9 @@ pub struct Event {
     pub token: Option<u32>,
     pub text: String,
     pub json: String,
+    /// Of a segment, in seconds.
+    pub start: f64,
+    pub end: f64,
     pub progress: f64,
     pub elapsed: f64,
     pub arrived: Instant,
@@ -126,6 +135,8 @@ impl Event {
             token: u32::try_from(event.token).ok(),
             text: text(event.text, event.text_len),
             json: text(event.json, event.json_len),
+            start: event.start,
+            end: event.end,
             progress: event.progress,
             elapsed: event.elapsed,
             arrived,
@@ -171,20 +182,36 @@ impl Engine {
     }
 
     pub fn load(&self, path: &str, options: &str) -> Model {
+        let (loaded, _) = self.try_load(path, options);
+        loaded.unwrap_or_else(|(status, error)| panic!("{}: {error}", status_name(status)))
+    }
+
+    /// A load's model, or its status and message; and its events.
+    pub fn try_load(
+        &self,
+        path: &str,
+        options: &str,
+    ) -> (Result<Model, (fluid_status, String)>, Vec<Event>) {
         let mut model = null_mut();
         let (path, options) = (c_string(path), c_string(options));
-        // SAFETY: C strings, no callback, and a place for the handle.
-        ok(unsafe {
+        let mut events: Vec<Event> = Vec::new();
+        let user_data = (&raw mut events).cast();
+        // SAFETY: C strings, a callback that fits its user data, and a place for the handle.
+        let status = unsafe {
             fluid_load_model(
                 self.0,
                 path.as_ptr(),
                 pointer_or_null(&options),
-                None,
-                null_mut(),
+                Some(on_event),
+                user_data,
                 &mut model,
             )
-        });
-        Model(model)
+        };
+        let loaded = match status {
+            FLUID_OK => Ok(Model(model)),
+            status => Err((status, last_error())),
+        };
+        (loaded, events)
     }
 }
 

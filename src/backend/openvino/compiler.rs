@@ -43,6 +43,8 @@ impl Compiler {
         }
         if options.inference_precision.as_deref() == Some("f32") {
             set("KV_CACHE_PRECISION", "f32".to_owned());
+            // Else activations become 8-bit integers in groups, which differ from graph to graph.
+            set("DYNAMIC_QUANTIZATION_GROUP_SIZE", "0".to_owned());
         }
         Ok(Self {
             runtime,
@@ -102,10 +104,10 @@ impl Compiler {
 
     /// Compiles `model` for `device`.
     pub(super) fn compile_for(&self, model: &Model, device: &str) -> Result<Compiled> {
-        // Threads and the precision of a KV cache are the CPU plugin's own words.
-        let fits = |key: &str| {
-            device == "CPU" || !matches!(key, "INFERENCE_NUM_THREADS" | "KV_CACHE_PRECISION")
-        };
+        // These are the CPU plugin's own words.
+        const CPU_ONLY: [&str; 3] =
+            ["INFERENCE_NUM_THREADS", "KV_CACHE_PRECISION", "DYNAMIC_QUANTIZATION_GROUP_SIZE"];
+        let fits = |key: &str| device == "CPU" || !CPU_ONLY.contains(&key);
         let all = self.properties.iter().filter(|(key, _)| fits(key));
         let properties: Vec<(&str, &str)> = all.map(|(key, value)| (&**key, &**value)).collect();
         self.core.lock().compile(model, device, &properties)

@@ -178,8 +178,12 @@ impl Request {
         Ok(())
     }
 
-    /// Waits at most `timeout` for a started inference; zero only looks.
+    /// Waits at most `timeout` for a started inference; zero only looks. One that has ended is done
+    /// however often it is asked.
     pub fn wait(&mut self, timeout: Duration) -> Result<Wait> {
+        if self.state == State::Done {
+            return Ok(Wait::Done);
+        }
         self.running()?;
         let timeout = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
         // SAFETY: the request is alive.
@@ -194,6 +198,9 @@ impl Request {
     /// Asks a started inference to stop, and waits until it has. False: it was stopped; true: it
     /// had finished before.
     pub fn stop(&mut self) -> Result<bool> {
+        if self.state == State::Done {
+            return Ok(true);
+        }
         self.running()?;
         // SAFETY: the request is alive.
         let status = unsafe { sys::ov_infer_request_cancel(self.pointer.as_ptr()) };
