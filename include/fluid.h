@@ -303,7 +303,10 @@ void fluid_string_free(char *text);
 //
 // `options_json`: `NULL`, or a JSON object borrowed for the call: `max_queue`, how many jobs
 // may wait for a slot of one model (256); `event_queue`, how many events wait in one job for
-// its reader before the job pauses (256).
+// its reader before the job pauses (256); `openvino_library`, OpenVINO's C library or the folder
+// that holds it. Without, it is looked for, when a model first needs it, by the variable
+// `FLUID_OPENVINO_LIB`, beside libfluid, in the active Python environment, where Intel's installer
+// puts it and in the system's library folders. One process has one: the first that was opened.
 //
 // Errors: `FLUID_ERROR_INVALID_JSON`, `FLUID_ERROR_INVALID_REQUEST` for an unknown key or a
 // wrong value. On success `*out_engine` is owned by the caller, free with `fluid_engine_free`.
@@ -323,7 +326,8 @@ fluid_status fluid_engine_free(struct fluid_engine *engine);
 
 // Loads the model at `path` and waits until it can be used.
 //
-// `path` is a GGUF file, UTF-8 on every system, borrowed for the call. `options_json` is `NULL`
+// `path` is a GGUF file, or the folder of a Whisper model in OpenVINO's format as optimum-intel
+// exports it; UTF-8 on every system, borrowed for the call. `options_json` is `NULL`
 // or a JSON object, borrowed for the call; an unknown key is refused:
 //
 // | key | meaning | default |
@@ -333,16 +337,21 @@ fluid_status fluid_engine_free(struct fluid_engine *engine);
 // | `n_threads` | threads that compute | one for each physical core |
 // | `n_ubatch` | most tokens of one computation, at least `n_parallel` | 512 |
 // | `use_mmap` | map the file instead of reading it; do not change it while it is mapped | true |
-// | `device` | `"AUTO"` or `"CPU"` | `"AUTO"` |
+// | `device` | `"AUTO"`, `"CPU"`, `"GPU"`, `"NPU"`, `"GPU.1"`; GGUF models: `"AUTO"` or `"CPU"` | `"AUTO"` |
+// | `cache_dir` | OpenVINO: a folder for compiled models, so that the next load takes less time | none |
+// | `inference_precision` | OpenVINO: `"f32"`, `"f16"` or `"bf16"` to compute in | what is fastest |
+// | `vad_model` | Whisper: the file silero_vad_openvino_16k.onnx | in the model's folder, or the one around it |
 // | `chat_template` | a Jinja template in place of the model's own | the model's own |
 // | `deadline_ms` | give up after this time | none |
 //
 // `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` events and the final one, on this
-// thread, and can cancel the load. `user_data` is handed to it.
+// thread, and can cancel the load; and `FLUID_EVENT_NOTICE` where the model is not loaded as asked,
+// such as on another device. `user_data` is handed to it.
 //
-// Outcomes: `FLUID_CANCELLED`, `FLUID_DEADLINE`. Errors: `FLUID_ERROR_NOT_FOUND`,
-// `FLUID_ERROR_IO`, `FLUID_ERROR_INVALID_MODEL` (the file is cut, altered or no GGUF),
-// `FLUID_ERROR_UNSUPPORTED_MODEL`, `FLUID_ERROR_UNSUPPORTED_CPU`,
+// Outcomes: `FLUID_CANCELLED`, `FLUID_DEADLINE`. Errors: `FLUID_ERROR_NOT_FOUND` (with the name of
+// the file that is missing), `FLUID_ERROR_IO`, `FLUID_ERROR_INVALID_MODEL` (a file is cut or
+// altered), `FLUID_ERROR_BACKEND_MISSING` (OpenVINO's library was not found; the message lists
+// where it was looked for), `FLUID_ERROR_UNSUPPORTED_MODEL`, `FLUID_ERROR_UNSUPPORTED_CPU`,
 // `FLUID_ERROR_OUT_OF_MEMORY`, and those of the options. On `FLUID_OK` `*out_model` is owned by
 // the caller, free with `fluid_model_free`.
 //
@@ -463,7 +472,7 @@ fluid_status fluid_generate_start(struct fluid_model *model,
 // | `seed` | the same one gives the same text | random |
 // | `deadline_ms` | stop after this time | none |
 //
-// `vad_parameters` holds `threshold` (0 to 1), `min_speech_duration_ms`, `max_speech_duration_s`,
+// `vad_parameters` holds `threshold` (0 to 1), `min_speech_duration_ms`,
 // `min_silence_duration_ms` and `speech_pad_ms`. An array of one temperature, such as `[0]`, is
 // tried alone; so is a lone number above 0.
 //

@@ -49,7 +49,7 @@ const TRANSCRIPTIONS: &[&str] = &[
         "suppress_blank": false, "repetition_penalty": 1.1, "no_repeat_ngram_size": 3, "hotwords": "a b",
         "seed": 18446744073709551615, "batch_size": 8, "beam_size": 1, "deadline_ms": 60000}"#,
     r#"{"vad_filter": true, "vad_parameters": {"threshold": 0.4, "min_speech_duration_ms": 100,
-        "max_speech_duration_s": 25, "min_silence_duration_ms": 300, "speech_pad_ms": 50},
+        "min_silence_duration_ms": 300, "speech_pad_ms": 50},
         "chunking_strategy": {"type": "server_vad", "prefix_padding_ms": 300, "silence_duration_ms": 200,
         "threshold": 0.5}, "include": [], "timestamp_granularities[]": ["word"], "word_timestamps": true}"#,
 ];

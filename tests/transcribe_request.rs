@@ -40,7 +40,7 @@ fn every_field_is_read() {
             "no_speech_threshold": 0.25, "condition_on_previous_text": false, "without_timestamps": true,
             "max_initial_timestamp": 30, "suppress_tokens": [-1, 7, 8], "suppress_blank": false,
             "repetition_penalty": 1.5, "no_repeat_ngram_size": 3, "vad_filter": false,
-            "vad_parameters": {"threshold": 0.25, "min_speech_duration_ms": 1, "max_speech_duration_s": 2.5,
+            "vad_parameters": {"threshold": 0.25, "min_speech_duration_ms": 1,
             "min_silence_duration_ms": 3, "speech_pad_ms": 4}, "batch_size": 32, "seed": -1, "deadline_ms": 5}"#,
     );
     let text = |text: &str| Some(text.to_owned());
@@ -68,7 +68,6 @@ fn every_field_is_read() {
         vad: VadOptions {
             threshold: Some(0.25),
             min_speech_ms: Some(1),
-            max_speech_s: Some(2.5),
             min_silence_ms: Some(3),
             speech_pad_ms: Some(4),
         },

@@ -24,7 +24,10 @@ pub(super) fn shut_down_all() {
 ///
 /// `options_json`: `NULL`, or a JSON object borrowed for the call: `max_queue`, how many jobs
 /// may wait for a slot of one model (256); `event_queue`, how many events wait in one job for
-/// its reader before the job pauses (256).
+/// its reader before the job pauses (256); `openvino_library`, OpenVINO's C library or the folder
+/// that holds it. Without, it is looked for, when a model first needs it, by the variable
+/// `FLUID_OPENVINO_LIB`, beside libfluid, in the active Python environment, where Intel's installer
+/// puts it and in the system's library folders. One process has one: the first that was opened.
 ///
 /// Errors: `FLUID_ERROR_INVALID_JSON`, `FLUID_ERROR_INVALID_REQUEST` for an unknown key or a
 /// wrong value. On success `*out_engine` is owned by the caller, free with `fluid_engine_free`.

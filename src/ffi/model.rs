@@ -20,7 +20,8 @@ pub(super) static MODELS: Table<Model> = Table::new(0xf1d2, "model");
 
 /// Loads the model at `path` and waits until it can be used.
 ///
-/// `path` is a GGUF file, UTF-8 on every system, borrowed for the call. `options_json` is `NULL`
+/// `path` is a GGUF file, or the folder of a Whisper model in OpenVINO's format as optimum-intel
+/// exports it; UTF-8 on every system, borrowed for the call. `options_json` is `NULL`
 /// or a JSON object, borrowed for the call; an unknown key is refused:
 ///
 /// | key | meaning | default |
@@ -30,16 +31,21 @@ pub(super) static MODELS: Table<Model> = Table::new(0xf1d2, "model");
 /// | `n_threads` | threads that compute | one for each physical core |
 /// | `n_ubatch` | most tokens of one computation, at least `n_parallel` | 512 |
 /// | `use_mmap` | map the file instead of reading it; do not change it while it is mapped | true |
-/// | `device` | `"AUTO"` or `"CPU"` | `"AUTO"` |
+/// | `device` | `"AUTO"`, `"CPU"`, `"GPU"`, `"NPU"`, `"GPU.1"`; GGUF models: `"AUTO"` or `"CPU"` | `"AUTO"` |
+/// | `cache_dir` | OpenVINO: a folder for compiled models, so that the next load takes less time | none |
+/// | `inference_precision` | OpenVINO: `"f32"`, `"f16"` or `"bf16"` to compute in | what is fastest |
+/// | `vad_model` | Whisper: the file silero_vad_openvino_16k.onnx | in the model's folder, or the one around it |
 /// | `chat_template` | a Jinja template in place of the model's own | the model's own |
 /// | `deadline_ms` | give up after this time | none |
 ///
 /// `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` events and the final one, on this
-/// thread, and can cancel the load. `user_data` is handed to it.
+/// thread, and can cancel the load; and `FLUID_EVENT_NOTICE` where the model is not loaded as asked,
+/// such as on another device. `user_data` is handed to it.
 ///
-/// Outcomes: `FLUID_CANCELLED`, `FLUID_DEADLINE`. Errors: `FLUID_ERROR_NOT_FOUND`,
-/// `FLUID_ERROR_IO`, `FLUID_ERROR_INVALID_MODEL` (the file is cut, altered or no GGUF),
-/// `FLUID_ERROR_UNSUPPORTED_MODEL`, `FLUID_ERROR_UNSUPPORTED_CPU`,
+/// Outcomes: `FLUID_CANCELLED`, `FLUID_DEADLINE`. Errors: `FLUID_ERROR_NOT_FOUND` (with the name of
+/// the file that is missing), `FLUID_ERROR_IO`, `FLUID_ERROR_INVALID_MODEL` (a file is cut or
+/// altered), `FLUID_ERROR_BACKEND_MISSING` (OpenVINO's library was not found; the message lists
+/// where it was looked for), `FLUID_ERROR_UNSUPPORTED_MODEL`, `FLUID_ERROR_UNSUPPORTED_CPU`,
 /// `FLUID_ERROR_OUT_OF_MEMORY`, and those of the options. On `FLUID_OK` `*out_model` is owned by
 /// the caller, free with `fluid_model_free`.
 ///

@@ -48,7 +48,7 @@ use crate::request::TranscribeRequest;
 /// | `seed` | the same one gives the same text | random |
 /// | `deadline_ms` | stop after this time | none |
 ///
-/// `vad_parameters` holds `threshold` (0 to 1), `min_speech_duration_ms`, `max_speech_duration_s`,
+/// `vad_parameters` holds `threshold` (0 to 1), `min_speech_duration_ms`,
 /// `min_silence_duration_ms` and `speech_pad_ms`. An array of one temperature, such as `[0]`, is
 /// tried alone; so is a lone number above 0.
 ///

@@ -39,8 +39,8 @@ impl EngineOptions {
         if let Some(count) = fields.integer("event_queue", 1..=65_536)? {
             options.event_queue = count as usize;
         }
-        options.openvino = path(&mut fields, "openvino")?;
-        refuse_unknown(&fields, "max_queue, event_queue, openvino")?;
+        options.openvino = path(&mut fields, "openvino_library")?;
+        refuse_unknown(&fields, "max_queue, event_queue, openvino_library")?;
         Ok(options)
     }
 }

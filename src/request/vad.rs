@@ -15,8 +15,6 @@ pub struct VadOptions {
     pub threshold: Option<f32>,
     /// Shorter speech is dropped, milliseconds.
     pub min_speech_ms: Option<u32>,
-    /// Longer speech is cut, seconds.
-    pub max_speech_s: Option<f32>,
     /// A shorter pause does not end a piece of speech, milliseconds.
     pub min_silence_ms: Option<u32>,
     /// Kept before and after each piece of speech, milliseconds.
@@ -54,7 +52,14 @@ fn parameters(fields: &mut Fields<'_>) -> Result<VadOptions> {
         return Ok(VadOptions::default());
     };
     let mut fields = Fields::new("vad_parameters", map);
-    for name in ["neg_threshold", "min_silence_at_max_speech", "use_max_poss_sil_at_max_speech"] {
+    const LACKING: [&str; 4] = [
+        // Windows have 30 seconds at most.
+        "max_speech_duration_s",
+        "neg_threshold",
+        "min_silence_at_max_speech",
+        "use_max_poss_sil_at_max_speech",
+    ];
+    for name in LACKING {
         if fields.value(name).is_some() {
             let message = "is not supported by this build; leave it out";
             return Err(Error::unsupported(&fields.path(name), message));
@@ -63,7 +68,6 @@ fn parameters(fields: &mut Fields<'_>) -> Result<VadOptions> {
     let options = VadOptions {
         threshold: fields.float("threshold", 0.0..=1.0)?,
         min_speech_ms: milliseconds(&mut fields, "min_speech_duration_ms")?,
-        max_speech_s: fields.float("max_speech_duration_s", 1.0..=86_400.0)?,
         min_silence_ms: milliseconds(&mut fields, "min_silence_duration_ms")?,
         speech_pad_ms: milliseconds(&mut fields, "speech_pad_ms")?,
     };

@@ -19,6 +19,7 @@ pub(super) struct Compiler {
     // One core for each load, so that no two models share threads and cache folder.
     core: Mutex<Core>,
     asked: String,
+    devices: Vec<Device>,
     properties: Vec<(String, String)>,
     /// Where the first part of the model could be compiled; the others follow it.
     choice: OnceCell<Choice>,
@@ -46,9 +47,11 @@ impl Compiler {
             // Else activations become 8-bit integers in groups, which differ from graph to graph.
             set("DYNAMIC_QUANTIZATION_GROUP_SIZE", "0".to_owned());
         }
+        let core = Core::new(runtime)?;
         Ok(Self {
             runtime,
-            core: Mutex::new(Core::new(runtime)?),
+            devices: device::devices(&core)?,
+            core: Mutex::new(core),
             asked: options.device.clone(),
             properties,
             choice: OnceCell::new(),
@@ -58,6 +61,11 @@ impl Compiler {
     /// Version of OpenVINO.
     pub(super) fn version(&self) -> &'static str {
         self.runtime.version()
+    }
+
+    /// The devices there are.
+    pub(super) fn devices(&self) -> &[Device] {
+        &self.devices
     }
 
     /// Which device was asked for, which one it is, and why.
@@ -83,11 +91,8 @@ impl Compiler {
         if let Some(choice) = self.choice.get() {
             return self.compile_for(model, &choice.used);
         }
-        let core = self.core.lock();
-        let available = device::devices(&core)?;
-        drop(core);
         let try_one = |device: &Device| self.compile_for(model, &device.id);
-        let (compiled, choice) = device::first_that_works(&self.asked, &available, try_one)?;
+        let (compiled, choice) = device::first_that_works(&self.asked, &self.devices, try_one)?;
         if let Some(why) = &choice.why {
             (listener.notice)(format!("asked for {}, using {}: {why}", choice.asked, choice.used));
         }

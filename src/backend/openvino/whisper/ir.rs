@@ -45,8 +45,7 @@ pub(super) struct Scale {
 
 /// Parses XML without a document type, which could blow up in memory.
 pub(super) fn parse(text: &str) -> Result<Document<'_>, String> {
-    let options =
-        ParsingOptions { allow_dtd: false, nodes_limit: MOST_NODES, ..Default::default() };
+    let options = ParsingOptions { allow_dtd: false, nodes_limit: MOST_NODES };
     Document::parse_with_options(text, options).map_err(|error| error.to_string())
 }
 

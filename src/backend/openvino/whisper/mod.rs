@@ -95,6 +95,9 @@ impl Whisper {
         add("n_mels", json!(sizes.mel_bins));
         add("n_vocab", json!(sizes.vocabulary));
         add("vad", json!(self.vad.is_some()));
+        let devices = self.compiler.devices().iter();
+        let devices = devices.map(|device| json!({"id": device.id, "name": device.full_name}));
+        add("devices", devices.collect());
         if let Some(choice) = self.compiler.choice() {
             add("device", json!(choice.used));
             add("device_name", json!(choice.full_name));
