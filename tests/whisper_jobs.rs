@@ -1,0 +1,350 @@
+//! Transcriptions as jobs: stopped in time, side by side, read slowly, freed while they run.
+#![cfg(feature = "openvino")]
+#![allow(clippy::print_stderr, reason = "prints what it measured")]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use fluid::ffi::*;
+use serde_json::{json, Value};
+use support::speech::{
+    jfk, segments, silence, words, Sound, ENGLISH, JFK, RATE, STATEFUL, STATELESS,
+};
+use support::{alone, model_path, status_name, Engine, Event, Job, Model};
+
+/// What the contract promises from a cancel or a deadline to the final event.
+const BOUND: Duration = Duration::from_millis(100);
+/// Stops of each kind; the worst of them counts.
+const TRIES: u32 = 20;
+
+/// A model as a program loads it.
+fn with_model(name: &str, test: impl FnOnce(&Model)) {
+    let _turn = alone();
+    let engine = Engine::new("");
+    test(&engine.load(&model_path(name), ""));
+}
+
+/// Greedy, in English, one window after the other.
+fn in_turn() -> Value {
+    json!({"language": "en", "temperature": [0], "vad_filter": false,
+           "condition_on_previous_text": false})
+}
+
+/// The speech `times` times, each in a window of its own.
+fn windows(times: usize) -> Vec<f32> {
+    [jfk(), &silence(19.0)].concat().repeat(times)
+}
+
+/// From `asked` to the arrival of the final event.
+fn lateness(asked: Instant, events: &[Event]) -> Duration {
+    let end = events.last().expect("a final event");
+    end.arrived.saturating_duration_since(asked)
+}
+
+/// Reads a job on a thread of its own and cancels it after `pause`.
+fn cancel_after(job: &Job, pause: Duration) -> (Duration, Vec<Event>) {
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| job.read());
+        std::thread::sleep(pause);
+        let asked = Instant::now();
+        job.cancel();
+        let events = reader.join().expect("a final event");
+        (lateness(asked, &events), events)
+    })
+}
+
+fn report(what: &str, worst: Duration) {
+    eprintln!("{what}: at worst {:.1} ms", worst.as_secs_f64() * 1e3);
+    assert!(worst < BOUND, "{what}: {worst:?}");
+}
+
+/// Numbers from 0 to 1 that fill the range evenly, in no order.
+fn scattered(index: u32) -> f64 {
+    (f64::from(index) * 0.618_033_988_75).fract()
+}
+
+/// Cancels a job at twenty moments of its first `seconds`.
+fn cancels(model: &Model, what: &str, sound: Sound<'_>, request: &Value, seconds: f64) {
+    let mut worst = Duration::ZERO;
+    let mut stopped = 0;
+    for index in 0..TRIES {
+        let job = model.start_transcription(sound, request);
+        let pause = Duration::from_secs_f64(seconds * scattered(index));
+        let (late, events) = cancel_after(&job, pause);
+        stopped += u32::from(events.last().map(|end| end.status) == Some(FLUID_CANCELLED));
+        worst = worst.max(late);
+    }
+    assert!(stopped >= TRIES - 2, "{what}: only {stopped} of {TRIES} were stopped");
+    report(what, worst);
+}
+
+#[test]
+fn a_cancel_while_a_window_is_encoded_or_decoded_comes_in_time() {
+    for (name, form) in [(STATEFUL, "stateful"), (STATELESS, "stateless")] {
+        with_model(name, |model| {
+            let sound = windows(6);
+            model.hear(Sound::Samples(jfk()), &in_turn());
+            let what = format!("cancel in turn, {form}");
+            cancels(model, &what, Sound::Samples(&sound), &in_turn(), 1.2);
+            let request = json!({"vad_filter": true, "language": "en", "temperature": [0]});
+            let what = format!("cancel side by side, {form}");
+            cancels(model, &what, Sound::Samples(&sound), &request, 1.2);
+        });
+    }
+}
+
+#[test]
+fn a_cancel_while_audio_is_read_or_words_are_timed_comes_in_time() {
+    with_model(STATEFUL, |model| {
+        // An hour at 48 kHz takes seconds to resample.
+        let hour = vec![0.01_f32; 48_000 * 1_200];
+        let sound = Sound::F32(&hour, 48_000, 1);
+        cancels(model, "cancel in reading", sound, &json!({"vad_filter": true}), 0.4);
+        let mp3 = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/jfk.mp3"));
+        let mp3 = mp3.expect("a committed file").repeat(200);
+        cancels(model, "cancel in an MP3", Sound::Encoded(&mp3), &in_turn(), 0.4);
+        let mut request = in_turn();
+        request["timestamp_granularities"] = json!(["word"]);
+        let sound = windows(6);
+        model.hear(Sound::Samples(jfk()), &request);
+        cancels(model, "cancel with words", Sound::Samples(&sound), &request, 1.5);
+    });
+}
+
+#[test]
+fn a_deadline_comes_in_time() {
+    with_model(STATEFUL, |model| {
+        let sound = windows(6);
+        model.hear(Sound::Samples(jfk()), &in_turn());
+        let mut worst = Duration::ZERO;
+        for index in 0..TRIES {
+            let limit = 10 + (1_000.0 * scattered(index)) as u64;
+            let mut request = in_turn();
+            request["deadline_ms"] = json!(limit);
+            let asked = Instant::now() + Duration::from_millis(limit);
+            let job = model.start_transcription(Sound::Samples(&sound), &request);
+            let events = job.read();
+            assert_eq!(events.last().map(|end| end.status), Some(FLUID_DEADLINE));
+            worst = worst.max(lateness(asked, &events));
+        }
+        report("deadline", worst);
+    });
+}
+
+/// An hour with speech in its first minutes and near the end.
+fn hour() -> Vec<i16> {
+    let mut hour = vec![0i16; RATE as usize * 3_600];
+    for start in [5, 40, 80, 130, 600, 1_800, 3_500] {
+        let at = start * RATE as usize;
+        for (place, sample) in hour[at..].iter_mut().zip(jfk()) {
+            *place = (sample * 32_767.0) as i16;
+        }
+    }
+    hour
+}
+
+#[test]
+fn an_hour_cancelled_half_way_leaves_its_segments_in_every_format() {
+    with_model(STATEFUL, |model| {
+        let hour = hour();
+        for (format, head) in [
+            ("json", "{\"text\":\"And"),
+            ("verbose_json", "{\"task\""),
+            ("text", "And so"),
+            ("srt", "1\n00:00:"),
+            ("vtt", "WEBVTT\n\n"),
+        ] {
+            let mut request = in_turn();
+            request["response_format"] = json!(format);
+            let job = model.start_transcription(Sound::I16(&hour, RATE, 1), &request);
+            let mut seen: Vec<Event> = Vec::new();
+            while segments(&seen).len() < 2 {
+                seen.push(job.next());
+                assert!(!seen[seen.len() - 1].is_end(), "{format}: ended early");
+            }
+            job.cancel();
+            seen.extend(job.read());
+            let end = seen.last().expect("a final event");
+            assert_eq!(status_name(end.status), "FLUID_CANCELLED");
+            assert!(end.json.starts_with(head), "{format}: {}", end.json);
+            let body = words(&end.json);
+            assert!(body.contains("ask not what your country"), "{format}: {}", end.json);
+            for (_, _, text) in segments(&seen) {
+                assert!(body.contains(&words(&text)), "{format} lacks {text}");
+            }
+        }
+    });
+}
+
+#[test]
+fn an_hour_of_silence_and_some_speech_is_heard_where_it_is() {
+    with_model(STATEFUL, |model| {
+        let hour = hour();
+        let request = json!({"temperature": [0], "response_format": "verbose_json"});
+        let heard = model.hear(Sound::I16(&hour, RATE, 1), &request);
+        assert_eq!(heard.words(), [JFK; 7].join(" "));
+        let last = heard.segments().pop().expect("a segment");
+        assert!((last.1 - 3_500.0).abs() < 11.0 && last.1 <= 3_512.0, "{last:?}");
+    });
+}
+
+// --- side by side ---
+
+#[test]
+fn four_at_once_hear_what_each_hears_alone() {
+    for name in [STATEFUL, ENGLISH] {
+        with_model(name, |model| {
+            let sounds: Vec<Vec<f32>> = vec![
+                jfk().to_vec(),
+                jfk()[50_000..].to_vec(),
+                [&silence(1.0), &jfk()[..120_000]].concat(),
+                jfk()[120_000..].to_vec(),
+            ];
+            let request = json!({"temperature": [0], "response_format": "verbose_json",
+                                 "no_speech_threshold": null});
+            let one = |sound: &Vec<f32>| model.hear(Sound::Samples(sound), &request).body;
+            let alone: Vec<String> = sounds.iter().map(one).collect();
+            for _ in 0..3 {
+                let start =
+                    |sound: &Vec<f32>| model.start_transcription(Sound::Samples(sound), &request);
+                let jobs: Vec<Job> = sounds.iter().map(start).collect();
+                for (job, alone) in jobs.iter().zip(&alone) {
+                    let end = job.read().pop().expect("a final event");
+                    assert_eq!((end.status, &end.json), (FLUID_OK, alone), "{name}");
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn a_slow_reader_pauses_its_own_job_only() {
+    let _turn = alone();
+    let engine = Engine::new(r#"{"event_queue": 1}"#);
+    let model = engine.load(&model_path(STATEFUL), r#"{"n_parallel": 2}"#);
+    let sound = windows(3);
+    let slow = model.start_transcription(Sound::Samples(&sound), &in_turn());
+    for _ in 0..3 {
+        assert_eq!(model.hear(Sound::Samples(jfk()), &in_turn()).words(), JFK);
+    }
+    let mut json = std::ptr::null();
+    // SAFETY: a place for the pointer.
+    let status = unsafe { fluid_job_json(slow.raw(), &mut json) };
+    assert_eq!(status_name(status), "FLUID_ERROR_BUSY", "its reader has read nothing");
+    let events = slow.read();
+    let said: Vec<String> = segments(&events).into_iter().map(|it| it.2).collect();
+    assert_eq!(words(&said.join(" ")), [JFK; 3].join(" "));
+    // A job that waits for its reader can be stopped too.
+    let slow = model.start_transcription(Sound::Samples(&sound), &in_turn());
+    std::thread::sleep(Duration::from_millis(1_500));
+    let asked = Instant::now();
+    slow.cancel();
+    let events = slow.read();
+    assert_eq!(events.last().map(|end| end.status), Some(FLUID_CANCELLED));
+    report("cancel of a paused job", lateness(asked, &events));
+}
+
+#[test]
+fn a_full_queue_is_refused_and_waiting_jobs_can_be_cancelled() {
+    let _turn = alone();
+    let engine = Engine::new(r#"{"max_queue": 2}"#);
+    let model = engine.load(&model_path(ENGLISH), r#"{"n_parallel": 1}"#);
+    let sound = windows(3);
+    let running = model.start_transcription(Sound::Samples(&sound), &in_turn());
+    while running.next().kind != FLUID_EVENT_SEGMENT {}
+    let waiting: Vec<Job> =
+        (0..2).map(|_| model.start_transcription(Sound::Samples(&sound), &in_turn())).collect();
+    let refused = model.transcribe(Sound::Samples(jfk()), &in_turn());
+    assert_eq!(status_name(refused.status), "FLUID_ERROR_QUEUE_FULL");
+    for job in &waiting {
+        let asked = Instant::now();
+        job.cancel();
+        let events = job.read();
+        assert_eq!((events.len(), events[0].status), (1, FLUID_CANCELLED));
+        report("cancel of a waiting job", lateness(asked, &events));
+    }
+    assert_eq!(running.read().pop().map(|end| end.status), Some(FLUID_OK));
+}
+
+#[test]
+fn models_and_engines_may_go_while_they_transcribe() {
+    let _turn = alone();
+    let sound = windows(4);
+    for free_engine in [false, true] {
+        let engine = Engine::new("");
+        let model = engine.load(&model_path(ENGLISH), "");
+        let start = || model.start_transcription(Sound::Samples(&sound), &in_turn());
+        let jobs: Vec<Job> = (0..6).map(|_| start()).collect();
+        while jobs[0].next().kind != FLUID_EVENT_SEGMENT {}
+        let begin = Instant::now();
+        let other = match free_engine {
+            true => {
+                assert_eq!(fluid_engine_free(engine.into_raw()), FLUID_OK);
+                None
+            }
+            false => {
+                assert_eq!(fluid_model_free(model.raw()), FLUID_OK);
+                Some(engine)
+            }
+        };
+        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+        for job in &jobs {
+            let end = job.read().pop().expect("a final event");
+            assert_eq!(status_name(end.status), "FLUID_CANCELLED");
+        }
+        let refused = model.transcribe(Sound::Samples(jfk()), &in_turn());
+        assert_eq!(status_name(refused.status), "FLUID_ERROR_INVALID_HANDLE");
+        drop(jobs);
+        drop(model);
+        drop(other);
+    }
+}
+
+// --- nothing piles up ---
+
+/// Threads, open files and memory in KiB of this process.
+#[cfg(target_os = "linux")]
+fn held() -> (usize, usize, u64) {
+    // SAFETY: it takes a number only.
+    unsafe { libc::malloc_trim(0) };
+    let count = |folder: &str| std::fs::read_dir(folder).map_or(0, Iterator::count);
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let memory = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    (count("/proc/self/task"), count("/proc/self/fd"), memory.unwrap_or(0))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_hundred_transcriptions_leave_nothing_behind() {
+    let is_full = std::env::var("FLUID_SOAK").is_ok_and(|length| length == "full");
+    let name = if is_full { STATEFUL } else { ENGLISH };
+    with_model(name, |model| {
+        // Every kind, on every thread of the model, before anything is counted.
+        let kinds = [
+            in_turn(),
+            json!({"vad_filter": true, "temperature": [0]}),
+            json!({"timestamp_granularities": ["word"], "temperature": [0]}),
+            json!({"temperature": [0.4], "best_of": 2}),
+        ];
+        let sounds = [jfk().to_vec(), jfk()[..38_400].to_vec(), silence(1.0)];
+        let say = |turn: usize| {
+            let request = &kinds[turn % kinds.len()];
+            let sound = &sounds[turn % sounds.len()];
+            let job = model.start_transcription(Sound::Samples(sound), request);
+            if turn % 5 == 4 {
+                job.cancel();
+            }
+            job.read();
+        };
+        (0..40).for_each(say);
+        let (threads, files, before) = held();
+        let rounds = if is_full { 1_000 } else { 100 };
+        (0..rounds).for_each(say);
+        let (threads_now, files_now, after) = held();
+        eprintln!("{name}: {before} KiB before {rounds} transcriptions, {after} KiB after");
+        assert_eq!((threads_now, files_now), (threads, files), "threads, open files");
+        assert!(after < before + (8 << 10), "{before} KiB grew to {after} KiB");
+    });
+}
