@@ -37,10 +37,15 @@ pub struct Scores {
 pub trait SpeechModel: Send + Sync {
     /// What one thread needs to transcribe; several work side by side.
     fn session(&self) -> Result<Box<dyn SpeechSession>>;
+
+    /// Makes ready what [`SpeechSession::align`] needs, if it is not. The first call may take
+    /// seconds, and nothing can stop it.
+    fn prepare_alignment(&self) -> Result<()>;
 }
 
 /// One thread's way to a speech model. A window is 30 seconds of speech. Where `go_on` says no,
-/// native work is cancelled and the answer is `None` or `false`; the session can be used again.
+/// native work is cancelled and the answer is `None` or `false`; the session can be used again, but
+/// not after an error.
 pub trait SpeechSession {
     /// Begins to encode a log-mel of `n_mels` x 3,000 values; one window at a time. It computes
     /// beside whatever else the session is asked.
@@ -55,8 +60,8 @@ pub trait SpeechSession {
     /// Begins a text for each of `windows`, its rows: the KV cache starts empty.
     fn begin_texts(&mut self, windows: &[&Encoded]) -> Result<()>;
 
-    /// Gives back the memory of the texts, which are done.
-    fn end_texts(&mut self);
+    /// Gives back what the transcription that is done held, and stops what was begun for it.
+    fn end(&mut self);
 
     /// Appends `tokens`, equally many for each row, row after row, and computes their logits.
     fn decode(&mut self, tokens: &[u32], go_on: GoOn<'_>) -> Result<bool>;

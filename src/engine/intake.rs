@@ -1,7 +1,7 @@
 //! The way of a model's tasks to whoever carries them out: counted, bounded, with deadlines.
 #![forbid(unsafe_code)]
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +51,10 @@ impl<T: Work> Intake<T> {
     pub(super) fn send(&self, task: T, deadline: Option<Duration>) -> Result<Arc<Job>> {
         let job = Arc::clone(task.job());
         let tasks = self.tasks.lock();
+        // Jobs that ended while they waited; their audio may be large.
+        if self.taken.len() > self.waiting.load(Ordering::Acquire) {
+            self.throw_out_ended(&tasks);
+        }
         if let Err(TrySendError::Full(task)) = tasks.try_send(task) {
             self.throw_out_ended(&tasks);
             // The task has its place; the channel is full only until a worker has looked around.

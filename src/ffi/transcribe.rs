@@ -41,15 +41,15 @@ use crate::request::TranscribeRequest;
 /// | `suppress_blank` | a text may not begin with nothing | true |
 /// | `repetition_penalty` | divides the logits of tokens drawn before | 1, off |
 /// | `no_repeat_ngram_size` | runs of so many tokens come once | 0, off |
-/// | `vad_filter` | skip silence; refused without a VAD model | where one is, for more than 30 s |
-/// | `vad_parameters` | an object of what counts as speech, see below | faster-whisper's |
+/// | `vad_filter` | skip silence; refused without a VAD model | where one is; audio of at most 30 s is heard whole if there is any speech in it |
+/// | `vad_parameters` | an object of what counts as speech, see below | 0.5, 100, 500, 400 |
 /// | `chunking_strategy` | `"auto"` or an object of type `"server_vad"`: as `vad_filter` | none |
 /// | `batch_size` | windows decoded together, 1 to 32 | as fits |
 /// | `seed` | the same one gives the same text | random |
 /// | `deadline_ms` | stop after this time | none |
 ///
 /// `vad_parameters` holds `threshold` (0 to 1), `min_speech_duration_ms`,
-/// `min_silence_duration_ms` and `speech_pad_ms`. An array of one temperature, such as `[0]`, is
+/// `min_silence_duration_ms` and `speech_pad_ms`, faster-whisper's names. An array of one temperature, such as `[0]`, is
 /// tried alone; so is a lone number above 0.
 ///
 /// `model`, `user` and `stream` are accepted and change nothing. A field that OpenAI or

@@ -134,8 +134,10 @@ impl TemporaryFile {
         let failed = |error| Error::new(ErrorKind::Io, format!("{}: {error}", path.display()));
         // Never over what is there, which may be somebody's link.
         let file = std::fs::OpenOptions::new().write(true).create_new(true).open(&path);
-        file.map_err(failed)?.write_all(text.as_bytes()).map_err(failed)?;
-        Ok(Self(path))
+        let mut file = file.map_err(failed)?;
+        let own = Self(path.clone());
+        file.write_all(text.as_bytes()).map_err(failed)?;
+        Ok(own)
     }
 }
 

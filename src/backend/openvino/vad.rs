@@ -104,6 +104,10 @@ impl VadRun {
             }
             let memory = self.request.output("stateN")?.slice::<f32>()?.to_vec();
             let state = self.tensor("state")?;
+            if memory.len() != state.len() {
+                let message = "the voice activity model's memory changes its size; use Silero's";
+                return Err(Error::new(ErrorKind::InvalidModel, message));
+            }
             state.copy_from_slice(&memory);
             for lane in (0..LANES).filter(|&lane| step(lane).is_none()) {
                 for layer in 0..2 {

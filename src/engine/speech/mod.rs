@@ -28,6 +28,9 @@ use crate::log::log;
 use crate::request::{SpeechTask as Task, TranscribeRequest};
 use crate::speech::{prompt, Vocabulary};
 
+/// Bytes of a prompt: some 200 tokens are used, and tokenising takes its time.
+const LONGEST_PROMPT: usize = 64 * 1024;
+
 /// A transcription on its way. Dropped unfinished, it ends its job: no job is left without an end.
 pub(super) struct SpeechTask {
     job: Arc<Job>,
@@ -101,6 +104,13 @@ impl Transcriber {
             }
         }
         prompt::start(&self.vocabulary, None, spoken_task(request.task))?;
+        for (name, text) in [("prompt", &request.prompt), ("hotwords", &request.hotwords)] {
+            let length = text.as_ref().map_or(0, String::len);
+            if length > LONGEST_PROMPT {
+                let message = format!("has {length} bytes; at most {LONGEST_PROMPT} can matter");
+                return Err(Error::invalid_request(name, message));
+            }
+        }
         if request.vad_filter == Some(true) && !self.has_vad {
             let message = "needs Silero's silero_vad_openvino_16k.onnx in the model's folder, or the load option vad_model";
             return Err(Error::invalid_request("vad_filter", message));
@@ -168,23 +178,31 @@ fn carry_out(
     session: &mut Option<Box<dyn SpeechSession>>,
     signal: &Signal,
 ) {
-    if !task.job.admit() {
+    let job = Arc::clone(&task.job);
+    if job.is_ended() {
         return;
     }
-    let job = Arc::clone(&task.job);
     let mut own = session.take();
     let result = catch_unwind(AssertUnwindSafe(|| {
+        // Before the job is admitted, so that a stop ends it on the spot: a model may be compiled.
+        if task.request.words {
+            loaded.model.prepare_alignment()?;
+        }
+        if !job.admit() {
+            return Ok(true);
+        }
         if own.is_none() {
             own = Some(loaded.model.session()?);
         }
         if let Some(own) = &mut own {
-            Transcription::new(loaded, &mut task, &mut **own, signal)?.run();
+            return Ok(Transcription::new(loaded, &mut task, &mut **own, signal)?.run());
         }
-        Ok::<_, Error>(())
+        Ok::<_, Error>(false)
     }));
     match result {
-        // Kept for the next task, but not after a panic.
-        Ok(Ok(())) => *session = own,
+        // Kept for the next task, but not after a failure.
+        Ok(Ok(true)) => *session = own,
+        Ok(Ok(false)) => {}
         Ok(Err(error)) => {
             job.finish(Ending::Failed(error), None);
         }

@@ -12,6 +12,9 @@ use crate::speech::repetition::is_looping;
 use crate::speech::segments::Decoded;
 use crate::speech::{Rules, Vocabulary};
 
+/// Prompt tokens computed at a time: their logits take 200 MB.
+const MOST_PROMPT_TOKENS: usize = 1_024;
+
 /// What was decoded from one window.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Text {
@@ -55,32 +58,40 @@ pub(super) struct Bench<'a> {
 }
 
 impl Decoding<'_> {
-    /// The best text of each of `windows`, all after the same `prompt`.
-    pub(super) fn texts(
+    /// The text of each of `windows` at the first temperature, all after the same `prompt`.
+    pub(super) fn first(
         &mut self,
         bench: &mut Bench<'_>,
         windows: &[&Encoded],
         prompt: &[u32],
     ) -> Step<Vec<Text>> {
         let first = self.temperatures.first().copied().unwrap_or(0.0);
-        let mut texts = if first > 0.0 {
+        if first > 0.0 {
             let mut texts = Vec::with_capacity(windows.len());
             for window in windows {
                 texts.push(self.best_draw(bench, window, prompt, first)?);
             }
-            texts
+            Ok(texts)
         } else {
-            self.rows(bench, windows, prompt, 0.0)?
-        };
-        for (text, window) in texts.iter_mut().zip(windows) {
-            for index in 1..self.temperatures.len() {
-                if !self.is_bad(text) {
-                    break;
-                }
-                *text = self.best_draw(bench, window, prompt, self.temperatures[index])?;
-            }
+            self.rows(bench, windows, prompt, 0.0)
         }
-        Ok(texts)
+    }
+
+    /// `text`, or while it is bad, one at the next temperature.
+    pub(super) fn settled(
+        &mut self,
+        bench: &mut Bench<'_>,
+        mut text: Text,
+        window: &Encoded,
+        prompt: &[u32],
+    ) -> Step<Text> {
+        for index in 1..self.temperatures.len() {
+            if !self.is_bad(&text) {
+                break;
+            }
+            text = self.best_draw(bench, window, prompt, self.temperatures[index])?;
+        }
+        Ok(text)
     }
 
     fn is_bad(&self, text: &Text) -> bool {
@@ -99,12 +110,32 @@ impl Decoding<'_> {
     ) -> Step<Text> {
         let windows = vec![window; self.best_of.max(1)];
         let texts = self.rows(bench, &windows, prompt, temperature)?;
-        let likelier = |a: &Text, b: &Text| a.decoded.avg_logprob.total_cmp(&b.decoded.avg_logprob);
-        Ok(texts.into_iter().max_by(likelier).unwrap_or_default())
+        // A text that repeats itself is likely too: any good one comes before it.
+        let better = |a: &Text, b: &Text| {
+            let likelier = a.decoded.avg_logprob.total_cmp(&b.decoded.avg_logprob);
+            self.is_bad(b).cmp(&self.is_bad(a)).then(likelier)
+        };
+        Ok(texts.into_iter().max_by(better).unwrap_or_default())
     }
 
-    /// A text for each of `windows`, decoded side by side.
+    /// A text for each of `windows`; so many side by side as fit, for the model gives logits for each
+    /// token of each prompt.
     fn rows(
+        &mut self,
+        bench: &mut Bench<'_>,
+        windows: &[&Encoded],
+        prompt: &[u32],
+        temperature: f32,
+    ) -> Step<Vec<Text>> {
+        let most = (MOST_PROMPT_TOKENS / prompt.len().max(1)).max(1);
+        let mut texts = Vec::with_capacity(windows.len());
+        for some in windows.chunks(most) {
+            texts.extend(self.side_by_side(bench, some, prompt, temperature)?);
+        }
+        Ok(texts)
+    }
+
+    fn side_by_side(
         &mut self,
         bench: &mut Bench<'_>,
         windows: &[&Encoded],

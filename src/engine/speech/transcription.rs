@@ -118,18 +118,21 @@ impl<'a> Transcription<'a> {
         })
     }
 
-    /// Does it all, and ends the job.
-    pub(super) fn run(mut self) {
-        let ending = match self.transcribe() {
+    /// Does it all, and ends the job. Whether the session can be used again.
+    pub(super) fn run(mut self) -> bool {
+        let result = self.transcribe();
+        let is_sound = !matches!(result, Err(Halt::Failed(_)));
+        let ending = match result {
             Ok(()) => Ending::Done,
             Err(Halt::Failed(error)) => Ending::Failed(error),
             Err(Halt::Stopped) => {
                 self.watch.job.stop_cause().map_or(Ending::Cancelled, StopCause::ending)
             }
         };
-        self.session.end_texts();
         let outcome = Outcome::Transcript(Box::new(self.transcript));
         self.watch.job.finish(ending, Some(outcome));
+        self.session.end();
+        is_sound
     }
 
     fn transcribe(&mut self) -> Step<()> {
@@ -173,8 +176,9 @@ impl<'a> Transcription<'a> {
                 group.push(self.next_encoded()?);
             }
             let encoded: Vec<&Encoded> = group.iter().map(|(_, encoded)| encoded).collect();
-            let texts = self.texts(&encoded, batch)?;
+            let texts = self.greedy(&encoded, batch)?;
             for ((window, encoded), text) in group.iter().zip(texts) {
+                let text = self.settled(text, encoded)?;
                 let split = self.take(window, encoded, text)?;
                 if split.unfinished {
                     self.in_turn(window.start + split.advance as usize * FRAME..window.end)?;
@@ -190,13 +194,15 @@ impl<'a> Transcription<'a> {
         let mut at = range.start;
         // Less than a frame is no speech.
         while at + FRAME <= range.end {
+            self.watch.goes_on().or_halt()?;
             let window = at..range.end.min(at + WINDOW);
             at = if self.samples[window.clone()].iter().all(|sample| sample.abs() < SILENCE) {
                 window.end
             } else {
                 let encoded = self.encode_now(&window)?;
-                let mut texts = self.texts(&[&encoded], 0)?;
-                let split = self.take(&window, &encoded, texts.pop().unwrap_or_default())?;
+                let text = self.greedy(&[&encoded], 0)?.pop().unwrap_or_default();
+                let text = self.settled(text, &encoded)?;
+                let split = self.take(&window, &encoded, text)?;
                 at + split.advance as usize * FRAME
             };
             self.tell_progress(at.min(range.end));
@@ -214,15 +220,14 @@ impl<'a> Transcription<'a> {
         self.ahead.encode_now(self.session, &self.samples, window, &|| watch.goes_on())
     }
 
-    /// The texts of `windows`; `limit` more windows may be encoded meanwhile.
-    fn texts(&mut self, windows: &[&Encoded], limit: usize) -> Step<Vec<Text>> {
-        if let (None, Some(first)) = (self.language, windows.first()) {
+    /// The first texts of `windows`; `limit` more windows may be encoded meanwhile.
+    fn greedy(&mut self, windows: &[&Encoded], limit: usize) -> Step<Vec<Text>> {
+        if let (None, Some(first), true) =
+            (self.language, windows.first(), self.vocabulary.is_multilingual())
+        {
             self.detect_language(first)?;
         }
-        let start = self.start()?;
-        let timestamps = self.request.timestamps;
-        let prompt =
-            prompt::build(self.vocabulary, &start, timestamps, &self.hotwords, &self.previous);
+        let prompt = self.prompt()?;
         let watch = self.watch.clone();
         let mut bench = Bench {
             session: self.session,
@@ -231,7 +236,28 @@ impl<'a> Transcription<'a> {
             limit,
             go_on: &|| watch.goes_on(),
         };
-        self.decoding.texts(&mut bench, windows, &prompt)
+        self.decoding.first(&mut bench, windows, &prompt)
+    }
+
+    /// `text` of `window`, or a better one where it is bad.
+    fn settled(&mut self, text: Text, window: &Encoded) -> Step<Text> {
+        let prompt = self.prompt()?;
+        let watch = self.watch.clone();
+        let mut bench = Bench {
+            session: self.session,
+            ahead: &mut self.ahead,
+            samples: &self.samples,
+            limit: 0,
+            go_on: &|| watch.goes_on(),
+        };
+        self.decoding.settled(&mut bench, text, window, &prompt)
+    }
+
+    /// What the next text follows.
+    fn prompt(&self) -> Result<Vec<u32>> {
+        let (start, timestamps) = (self.start()?, self.request.timestamps);
+        let before = (&self.hotwords, &self.previous);
+        Ok(prompt::build(self.vocabulary, &start, timestamps, before.0, before.1))
     }
 
     fn detect_language(&mut self, window: &Encoded) -> Step<()> {

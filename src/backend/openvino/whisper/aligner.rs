@@ -58,6 +58,9 @@ impl Aligner {
         let heads = self.layers.iter().map(|(_, heads)| heads.len()).sum();
         let mut values = Vec::with_capacity(heads * tokens.len() * frames);
         for (layer, heads) in &self.layers {
+            if !go_on() {
+                return Ok(None);
+            }
             let query = request.output(&format!("query_{layer}"))?;
             let key = request.output(&format!("key_{layer}"))?;
             let (&[_, count, fed, width], &[_, _, heard, _]) = (query.shape(), key.shape()) else {

@@ -82,7 +82,7 @@ impl EncoderRun {
     }
 
     /// Cancels what runs.
-    fn stop(&mut self) -> Result<()> {
+    pub(super) fn stop(&mut self) -> Result<()> {
         if std::mem::take(&mut self.begun) && !self.done {
             self.request.stop()?;
         }

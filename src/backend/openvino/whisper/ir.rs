@@ -203,7 +203,7 @@ impl<'a> Ir<'a> {
         }
         xml.push_str(self.text.get(done..).ok_or("has overlapping layers")?);
         for (end, more) in [("</layers>", layers), ("</edges>", &edges)] {
-            let at = xml.find(end).ok_or_else(|| format!("has no {end}"))?;
+            let at = xml.rfind(end).ok_or_else(|| format!("has no {end}"))?;
             xml.insert_str(at, more);
         }
         Ok(xml)

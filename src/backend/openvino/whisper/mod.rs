@@ -121,4 +121,8 @@ impl SpeechModel for SharedWhisper {
     fn session(&self) -> Result<Box<dyn SpeechSession>> {
         Ok(Box::new(Session::new(Arc::clone(&self.0))?))
     }
+
+    fn prepare_alignment(&self) -> Result<()> {
+        self.0.aligner().map(|_| ())
+    }
 }

@@ -43,8 +43,10 @@ impl SpeechSession for Session {
         Ok(())
     }
 
-    fn end_texts(&mut self) {
+    fn end(&mut self) {
         self.texts = None;
+        // It was for nobody; the next window begins anew either way.
+        self.encoder.stop().ok();
     }
 
     fn decode(&mut self, tokens: &[u32], go_on: GoOn<'_>) -> Result<bool> {
