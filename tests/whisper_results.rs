@@ -187,11 +187,11 @@ fn found(json: &Value, pieces: &[Piece]) -> Vec<(f64, f64)> {
     let wanted: Vec<&str> = pieces.iter().map(|piece| piece.words).collect();
     assert_eq!(words(&said.join(" ")), wanted.join(" "));
     let mut rest = all.iter();
-    let mut next = |piece: &Piece| {
+    let next = |piece: &Piece| {
         let own: Vec<_> = rest.by_ref().take(piece.words.split(' ').count()).map(times).collect();
         (own[0].0, own[own.len() - 1].1)
     };
-    pieces.iter().map(|piece| next(piece)).collect()
+    pieces.iter().map(next).collect()
 }
 
 #[test]
