@@ -261,7 +261,7 @@ static void bad_files(void) {
     snprintf(name, sizeof name, "%s/missing.gguf", folder);
     bad_file(name, FLUID_ERROR_NOT_FOUND);
     bad_file("", FLUID_ERROR_NOT_FOUND);
-    bad_file(folder, FLUID_ERROR_INVALID_MODEL);
+    bad_file(folder, FLUID_ERROR_NOT_FOUND);
     snprintf(name, sizeof name, "%s/file", folder);
     write_file(name, "", 0);
     bad_file(name, FLUID_ERROR_INVALID_MODEL);
