@@ -262,7 +262,7 @@ impl Model {
         count: CountOf<sys::ov_model_t>,
         port: PortOf<sys::ov_model_t>,
     ) -> Result<Vec<Port>> {
-        // SAFETY: the model is alive, and the functions are OpenVINO's for models.
+        // SAFETY: the model is alive and borrowed, and the functions are OpenVINO's for models.
         unsafe { ports(self.pointer.as_ptr(), count, port) }
     }
 }
@@ -290,7 +290,8 @@ impl Compiled {
     fn new(pointer: NonNull<sys::ov_compiled_model_t>) -> Result<Self> {
         let mut compiled = Self { pointer, inputs: vec![], outputs: vec![] };
         let pointer = pointer.as_ptr();
-        // SAFETY: the compiled model is alive, and the functions are OpenVINO's for them.
+        // SAFETY: the compiled model is alive, nothing changes one, and the functions are OpenVINO's
+        // for them.
         compiled.inputs = unsafe {
             ports(
                 pointer,
