@@ -54,6 +54,7 @@ impl Ahead {
         limit: usize,
     ) -> Step<()> {
         if self.in_flight.is_some() && session.is_encoded()? {
+            // It is encoded: nothing is waited for, so there is nothing to stop.
             self.land(session, &|| true)?;
         }
         if self.in_flight.is_none() && self.ready.len() < limit {
@@ -114,6 +115,8 @@ impl Ahead {
         Ok(())
     }
 
+    /// Waits for the window that was begun. Stopped or failed, the window is lost, and the whole
+    /// transcription with it: `Step` ends it there, so that no later window is told after a gap.
     fn land(&mut self, session: &mut dyn SpeechSession, go_on: GoOn<'_>) -> Step<()> {
         if let Some(window) = self.in_flight.take() {
             let encoded = session.finish_encode(go_on)?.or_halt()?;
