@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::ahead::{Ahead, Window};
 use super::halt::{Halt, OrHalt, Step};
-use super::texts::{Bench, Decoding, Text};
+use super::texts::{Decoder, Decoding, Text};
 use super::{spoken_task, SpeechTask, Transcript};
 use crate::audio;
 use crate::backend::{Encoded, LoadedSpeech, SpeechSession};
@@ -227,30 +227,32 @@ impl<'a> Transcription<'a> {
         {
             self.detect_language(first)?;
         }
+        self.decode(limit, |decoding, decoder| decoding.first(decoder, windows))
+    }
+
+    /// `text` of `window`, or a better one where it is bad.
+    fn settled(&mut self, text: Text, window: &Encoded) -> Step<Text> {
+        self.decode(0, |decoding, decoder| decoding.settled(decoder, text, window))
+    }
+
+    /// Decodes what `decode` asks for, after what was said so far; `limit` more windows may be encoded
+    /// meanwhile.
+    fn decode<T>(
+        &mut self,
+        limit: usize,
+        decode: impl FnOnce(&mut Decoding<'a>, &mut Decoder<'_>) -> Step<T>,
+    ) -> Step<T> {
         let prompt = self.prompt()?;
         let watch = self.watch.clone();
-        let mut bench = Bench {
+        let mut decoder = Decoder {
             session: self.session,
+            prompt: &prompt,
             ahead: &mut self.ahead,
             samples: &self.samples,
             limit,
             go_on: &|| watch.goes_on(),
         };
-        self.decoding.first(&mut bench, windows, &prompt)
-    }
-
-    /// `text` of `window`, or a better one where it is bad.
-    fn settled(&mut self, text: Text, window: &Encoded) -> Step<Text> {
-        let prompt = self.prompt()?;
-        let watch = self.watch.clone();
-        let mut bench = Bench {
-            session: self.session,
-            ahead: &mut self.ahead,
-            samples: &self.samples,
-            limit: 0,
-            go_on: &|| watch.goes_on(),
-        };
-        self.decoding.settled(&mut bench, text, window, &prompt)
+        decode(&mut self.decoding, &mut decoder)
     }
 
     /// What the next text follows.
