@@ -7,13 +7,14 @@
 //! by side, as in faster-whisper's batched pipeline.
 #![forbid(unsafe_code)]
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::ahead::{Ahead, Window};
+use super::ahead::Ahead;
 use super::halt::{Halt, OrHalt, Step};
 use super::texts::{Decoder, Decoding, Text};
 use super::{spoken_task, SpeechTask, Transcript};
-use crate::audio;
+use crate::audio::{self, FRAME_SAMPLES, WINDOW_SAMPLES};
 use crate::backend::{Encoded, LoadedSpeech, SpeechSession};
 use crate::engine::completion::entropy;
 use crate::engine::event::{Body, Ending, Event, SegmentEvent};
@@ -25,16 +26,12 @@ use crate::sampling::Rng;
 use crate::speech::attention::Attention;
 use crate::speech::quality::Thresholds;
 use crate::speech::rules::RuleOptions;
-use crate::speech::segments::{split, Place, Split};
+use crate::speech::segments::{split, Extent, Split};
 use crate::speech::spans::{spans, SpanOptions};
-use crate::speech::windows::windows;
+use crate::speech::windows::{windows, Window};
 use crate::speech::words::{self, Heard};
 use crate::speech::{format, pick, prompt, Language, Rules, Segment, Vocabulary};
 
-/// Samples of one frame, 10 ms.
-const FRAME: usize = 160;
-/// Samples of one window, 30 seconds.
-const WINDOW: usize = 480_000;
 /// Windows decoded side by side, where the request says nothing: a decoder's step for eight rows takes
 /// three times as long as for one.
 const BATCH: usize = 8;
@@ -145,7 +142,7 @@ impl<'a> Transcription<'a> {
             return self.in_turn(0..self.samples.len());
         }
         let windows = self.speech()?;
-        let is_short = self.samples.len() <= WINDOW && self.request.vad_filter.is_none();
+        let is_short = self.samples.len() <= WINDOW_SAMPLES && self.request.vad_filter.is_none();
         match windows.is_empty() {
             true => Ok(()),
             // One window anyway, with all that is in it.
@@ -161,8 +158,7 @@ impl<'a> Transcription<'a> {
         let probabilities = self.session.detect_speech(&self.samples, &go_on)?.or_halt()?;
         let options = span_options(&self.request.vad);
         let spans = spans(&probabilities, self.samples.len(), &options);
-        let windows = windows(&spans, &probabilities, self.samples.len());
-        Ok(windows.iter().map(|window| window.start_sample..window.end_sample).collect())
+        Ok(windows(&spans, &probabilities, self.samples.len()))
     }
 
     /// Decodes windows that are known beforehand, some at a time.
@@ -181,29 +177,31 @@ impl<'a> Transcription<'a> {
                 let text = self.settled(text, encoded)?;
                 let split = self.take(window, encoded, text)?;
                 if split.unfinished {
-                    self.in_turn(window.start + split.advance as usize * FRAME..window.end)?;
+                    let rest = window.start_sample + split.advance as usize * FRAME_SAMPLES;
+                    self.in_turn(rest..window.end_sample)?;
                 }
-                self.tell_progress(window.end);
+                self.tell_progress(window.end_sample);
             }
         }
         Ok(())
     }
 
     /// Decodes `range` window by window, each from where the text of the one before ended.
-    fn in_turn(&mut self, range: Window) -> Step<()> {
+    fn in_turn(&mut self, range: Range<usize>) -> Step<()> {
         let mut at = range.start;
         // Less than a frame is no speech.
-        while at + FRAME <= range.end {
+        while at + FRAME_SAMPLES <= range.end {
             self.watch.goes_on().or_halt()?;
-            let window = at..range.end.min(at + WINDOW);
-            at = if self.samples[window.clone()].iter().all(|sample| sample.abs() < SILENCE) {
-                window.end
+            let window =
+                Window { start_sample: at, end_sample: range.end.min(at + WINDOW_SAMPLES) };
+            at = if self.samples[window.samples()].iter().all(|sample| sample.abs() < SILENCE) {
+                window.end_sample
             } else {
                 let encoded = self.encode_now(&window)?;
                 let text = self.greedy(&[&encoded], 0)?.pop().unwrap_or_default();
                 let text = self.settled(text, &encoded)?;
                 let split = self.take(&window, &encoded, text)?;
-                at + split.advance as usize * FRAME
+                at + split.advance as usize * FRAME_SAMPLES
             };
             self.tell_progress(at.min(range.end));
         }
@@ -279,16 +277,15 @@ impl<'a> Transcription<'a> {
 
     /// Makes segments of a window's text and tells them.
     fn take(&mut self, window: &Window, encoded: &Encoded, text: Text) -> Step<Split> {
-        let frames = window.len().div_ceil(FRAME) as u32;
-        let place = Place { seek: (window.start / FRAME) as u32, frames };
+        let extent = window.extent();
         let decoded = &text.decoded;
         if self.decoding.thresholds.is_silence(decoded.avg_logprob, decoded.no_speech_prob) {
-            return Ok(Split { segments: Vec::new(), advance: frames, unfinished: false });
+            return Ok(Split { segments: Vec::new(), advance: extent.frames, unfinished: false });
         }
         let first_id = self.transcript.segments.len() as u32;
-        let mut split = split(self.vocabulary, decoded, place, first_id);
+        let mut split = split(self.vocabulary, decoded, extent, first_id);
         if self.request.words {
-            self.time_words(encoded, &text, place, &mut split.segments)?;
+            self.time_words(encoded, &text, extent, &mut split.segments)?;
         }
         if self.follows {
             self.remember(&split.segments, decoded.temperature);
@@ -304,7 +301,7 @@ impl<'a> Transcription<'a> {
         &mut self,
         encoded: &Encoded,
         text: &Text,
-        place: Place,
+        extent: Extent,
         segments: &mut [Segment],
     ) -> Step<()> {
         let tokens = words::text_tokens(self.vocabulary, segments);
@@ -315,7 +312,7 @@ impl<'a> Transcription<'a> {
         let (fed, rows) = words::input(self.vocabulary, &start, &tokens);
         let watch = self.watch.clone();
         // Two frames of the log-mel make one of the encoder.
-        let frames = place.frames.div_ceil(2) as usize;
+        let frames = extent.frames.div_ceil(2) as usize;
         let scores = self.session.align(encoded, &fed, frames, &|| watch.goes_on())?.or_halt()?;
         let heard = Heard {
             attention: Attention {
@@ -328,7 +325,7 @@ impl<'a> Transcription<'a> {
             probabilities: &text.probabilities(&tokens),
         };
         let (language, end) = (self.language, self.speech_end);
-        self.speech_end = words::add(self.vocabulary, language, segments, place, &heard, end)?;
+        self.speech_end = words::add(self.vocabulary, language, segments, extent, &heard, end)?;
         Ok(())
     }
 
