@@ -46,6 +46,21 @@ pub struct Split {
     pub unfinished: bool,
 }
 
+impl Split {
+    /// Where the segments have words: has the next window begin no sooner than the last word ended,
+    /// which may be after the timestamp that the window was cut at. That word would be heard twice.
+    /// OpenAI's `transcribe` goes on at the last word, too, but also where that is earlier.
+    pub fn skip_timed_words(&mut self, extent: Extent) {
+        let last = self.segments.iter().rev().find_map(|segment| segment.words.last());
+        if let (Some(word), true) = (last, self.unfinished) {
+            let end = (word.end * f64::from(FRAMES_PER_SECOND)).round() as u32;
+            let heard = end.saturating_sub(extent.seek).min(extent.frames);
+            self.advance = self.advance.max(heard);
+            self.unfinished = self.advance < extent.frames;
+        }
+    }
+}
+
 /// Splits `decoded` at its timestamps. Segments are numbered from `first_id`.
 pub fn split(vocabulary: &Vocabulary, decoded: &Decoded, extent: Extent, first_id: u32) -> Split {
     let tokens = &decoded.tokens;
@@ -139,7 +154,7 @@ impl Builder<'_> {
 mod tests {
     use super::*;
     use crate::sampling::Rng;
-    use crate::speech::testing;
+    use crate::speech::{testing, Word};
 
     const EXTENT: Extent = Extent { seek: 1000, frames: 3000 };
 
@@ -184,6 +199,33 @@ mod tests {
         assert_eq!((advance, unfinished), (2600, true));
         let (segments, advance, unfinished) = split_script("0.0 so 30.0 30.0", EXTENT);
         assert_eq!((segments.len(), advance, unfinished), (1, 3000, false));
+    }
+
+    #[test]
+    fn a_word_that_ends_after_the_cut_is_not_heard_again() {
+        let vocabulary = testing::small();
+        let script = tokens(&vocabulary, "0.5 so 7.6 8.0 ask 26.0 26.4 what");
+        let decoded = Decoded { tokens: script, ..Decoded::default() };
+        for (end, advance, unfinished) in [
+            (None, 2600, true),
+            (Some(35.2), 2600, true),
+            (Some(36.37), 2637, true),
+            (Some(40.0), 3000, false),
+            (Some(41.0), 3000, false),
+        ] {
+            let mut split = split(&vocabulary, &decoded, EXTENT, 0);
+            let word = |end| Word { word: " ask".into(), start: 30.0, end, probability: 1.0 };
+            split.segments[1].words.extend(end.map(word));
+            split.skip_timed_words(EXTENT);
+            assert_eq!((split.advance, split.unfinished), (advance, unfinished), "{end:?}");
+        }
+        // Nothing was left out of this one: its window is done.
+        let closed = Decoded { tokens: tokens(&vocabulary, "0.0 so 7.6"), ..Decoded::default() };
+        let mut split = split(&vocabulary, &closed, EXTENT, 0);
+        let word = Word { word: " so".into(), start: 10.0, end: 17.9, probability: 1.0 };
+        split.segments[0].words.push(word);
+        split.skip_timed_words(EXTENT);
+        assert_eq!((split.advance, split.unfinished), (3000, false));
     }
 
     #[test]

@@ -286,6 +286,7 @@ impl<'a> Transcription<'a> {
         let mut split = split(self.vocabulary, decoded, extent, first_id);
         if self.request.words {
             self.time_words(encoded, &text, extent, &mut split.segments)?;
+            split.skip_timed_words(extent);
         }
         if self.follows {
             self.remember(&split.segments, decoded.temperature);
