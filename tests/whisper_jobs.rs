@@ -189,6 +189,26 @@ fn an_hour_of_silence_and_some_speech_is_heard_where_it_is() {
     });
 }
 
+#[test]
+fn progress_goes_from_reading_to_the_end() {
+    with_model(STATEFUL, |model| {
+        for (what, sound, request) in [
+            ("in turn", windows(3), in_turn()),
+            ("side by side", windows(3), json!({"vad_filter": true, "batch_size": 1})),
+            ("speech, then silence", [jfk(), &silence(50.0)].concat(), json!({"vad_filter": true})),
+            ("silence", silence(40.0), json!({})),
+        ] {
+            let events = model.hear(Sound::Samples(&sound), &request).events;
+            let told = events.iter().filter(|event| event.kind == FLUID_EVENT_PROGRESS);
+            let told: Vec<f64> = told.map(|event| event.progress).collect();
+            assert!(told.is_sorted() && told.last() == Some(&1.0), "{what}: {told:?}");
+            // Windows end after a third and after two thirds.
+            let between = told.iter().filter(|&&done| (0.3..0.9).contains(&done)).count();
+            assert!(sound.len() < windows(3).len() || between >= 2, "{what}: {told:?}");
+        }
+    });
+}
+
 // --- side by side ---
 
 #[test]

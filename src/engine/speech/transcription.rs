@@ -39,6 +39,8 @@ const BATCH: usize = 8;
 const SILENCE: f32 = 1e-4;
 /// A text that needed a temperature above this is no good guide for the next one.
 const UNSURE: f32 = 0.5;
+/// The share of the progress that reading the audio has: it is much faster than what follows.
+const READING: f32 = 0.05;
 /// How long to wait for a slow reader before looking for stops again.
 const MOMENT: std::time::Duration = std::time::Duration::from_millis(20);
 
@@ -120,7 +122,11 @@ impl<'a> Transcription<'a> {
         let result = self.transcribe();
         let is_sound = !matches!(result, Err(Halt::Failed(_)));
         let ending = match result {
-            Ok(()) => Ending::Done,
+            Ok(()) => {
+                // Speech may have ended long before the audio.
+                self.watch.job.push_progress(1.0);
+                Ending::Done
+            }
             Err(Halt::Failed(error)) => Ending::Failed(error),
             Err(Halt::Stopped) => {
                 self.watch.job.stop_cause().map_or(Ending::Cancelled, StopCause::ending)
@@ -135,7 +141,11 @@ impl<'a> Transcription<'a> {
     fn transcribe(&mut self) -> Step<()> {
         let Some(audio) = self.audio.take() else { return Ok(()) };
         let watch = self.watch.clone();
-        let samples = audio::read(audio, &mut |_| watch.goes_on())?.or_halt()?;
+        let mut tell = |read: f32| {
+            watch.job.push_progress(READING * read);
+            watch.goes_on()
+        };
+        let samples = audio::read(audio, &mut tell)?.or_halt()?;
         self.samples = samples;
         self.transcript.set_duration(self.samples.len() as f64 / f64::from(audio::SAMPLE_RATE));
         if !self.request.vad_filter.unwrap_or(self.has_vad) {
@@ -370,7 +380,7 @@ impl<'a> Transcription<'a> {
 
     fn tell_progress(&self, samples: usize) {
         let done = samples as f64 / self.samples.len().max(1) as f64;
-        self.watch.job.push_progress(done.min(1.0) as f32);
+        self.watch.job.push_progress(READING + (1.0 - READING) * done.min(1.0) as f32);
     }
 }
 
