@@ -202,8 +202,8 @@ fn progress_goes_from_reading_to_the_end() {
             let told = events.iter().filter(|event| event.kind == FLUID_EVENT_PROGRESS);
             let told: Vec<f64> = told.map(|event| event.progress).collect();
             assert!(told.is_sorted() && told.last() == Some(&1.0), "{what}: {told:?}");
-            // Windows end after a third and after two thirds.
-            let between = told.iter().filter(|&&done| (0.3..0.9).contains(&done)).count();
+            // The first two of three windows; the last one's end may go unseen before the 1.
+            let between = told.iter().filter(|&&done| (0.1..0.8).contains(&done)).count();
             assert!(sound.len() < windows(3).len() || between >= 2, "{what}: {told:?}");
         }
     });
@@ -263,6 +263,25 @@ fn a_slow_reader_pauses_its_own_job_only() {
     let events = slow.read();
     assert_eq!(events.last().map(|end| end.status), Some(FLUID_CANCELLED));
     report("cancel of a paused job", lateness(asked, &events));
+}
+
+#[test]
+fn a_transcription_that_nobody_reads_makes_way_for_others() {
+    let _turn = alone();
+    let engine = Engine::new(r#"{"event_queue": 1}"#);
+    let model = engine.load(&model_path(STATEFUL), r#"{"n_parallel": 1}"#);
+    let unread: Vec<Job> = (0..2)
+        .map(|_| model.start_transcription(Sound::Samples(&windows(3)), &in_turn()))
+        .collect();
+    let mut request = in_turn();
+    request["deadline_ms"] = json!(60_000);
+    assert_eq!(model.hear(Sound::Samples(jfk()), &request).words(), JFK);
+    for job in &unread {
+        let events = job.read();
+        assert_eq!(events.last().map(|end| end.status), Some(FLUID_OK));
+        let said: Vec<String> = segments(&events).into_iter().map(|it| it.2).collect();
+        assert_eq!(words(&said.join(" ")), [JFK; 3].join(" "));
+    }
 }
 
 #[test]

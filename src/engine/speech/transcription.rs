@@ -10,27 +10,27 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use crossbeam_channel::Receiver;
+
 use super::ahead::Ahead;
 use super::halt::{Halt, OrHalt, Step};
+use super::options::{decoding, span_options};
 use super::texts::{Decoder, Decoding, Text};
+use super::watch::Watch;
 use super::{spoken_task, SpeechTask, Transcript};
 use crate::audio::{self, FRAME_SAMPLES, WINDOW_SAMPLES};
 use crate::backend::{Encoded, LoadedSpeech, SpeechSession};
-use crate::engine::completion::entropy;
-use crate::engine::event::{Body, Ending, Event, SegmentEvent};
-use crate::engine::job::{Job, Outcome, StopCause};
+use crate::engine::event::{Body, Ending, SegmentEvent};
+use crate::engine::job::{Outcome, StopCause};
 use crate::engine::signal::Signal;
 use crate::error::Result;
-use crate::request::{TranscribeRequest, VadOptions};
-use crate::sampling::Rng;
+use crate::request::TranscribeRequest;
 use crate::speech::attention::Attention;
-use crate::speech::quality::Thresholds;
-use crate::speech::rules::RuleOptions;
 use crate::speech::segments::{split, Extent, Split};
-use crate::speech::spans::{spans, SpanOptions};
+use crate::speech::spans::spans;
 use crate::speech::windows::{windows, Window};
 use crate::speech::words::{self, Heard};
-use crate::speech::{format, pick, prompt, Language, Rules, Segment, Vocabulary};
+use crate::speech::{format, pick, prompt, Language, Segment, Vocabulary};
 
 /// Windows decoded side by side, where the request says nothing: a decoder's step for eight rows takes
 /// three times as long as for one.
@@ -39,23 +39,6 @@ const BATCH: usize = 8;
 const SILENCE: f32 = 1e-4;
 /// A text that needed a temperature above this is no good guide for the next one.
 const UNSURE: f32 = 0.5;
-/// The share of the progress that reading the audio has: it is much faster than what follows.
-const READING: f32 = 0.05;
-/// How long to wait for a slow reader before looking for stops again.
-const MOMENT: std::time::Duration = std::time::Duration::from_millis(20);
-
-/// Whether to go on.
-#[derive(Clone)]
-struct Watch<'a> {
-    job: Arc<Job>,
-    signal: &'a Signal,
-}
-
-impl Watch<'_> {
-    fn goes_on(&self) -> bool {
-        self.job.stop_cause().is_none() && !self.signal.is_shut_down()
-    }
-}
 
 pub(super) struct Transcription<'a> {
     watch: Watch<'a>,
@@ -84,6 +67,7 @@ impl<'a> Transcription<'a> {
         loaded: &'a LoadedSpeech,
         task: &mut SpeechTask,
         session: &'a mut dyn SpeechSession,
+        others: &'a Receiver<SpeechTask>,
         signal: &'a Signal,
     ) -> Result<Self> {
         let vocabulary = &*loaded.vocabulary;
@@ -99,7 +83,7 @@ impl<'a> Transcription<'a> {
         let mut transcript = Transcript::new(&request);
         transcript.set_language(language, None);
         Ok(Self {
-            watch: Watch { job: Arc::clone(&task.job), signal },
+            watch: Watch { job: Arc::clone(&task.job), others, signal },
             has_vad: loaded.has_vad,
             vocabulary,
             session,
@@ -124,7 +108,7 @@ impl<'a> Transcription<'a> {
         let ending = match result {
             Ok(()) => {
                 // Speech may have ended long before the audio.
-                self.watch.job.push_progress(1.0);
+                self.watch.tell_done(1.0);
                 Ending::Done
             }
             Err(Halt::Failed(error)) => Ending::Failed(error),
@@ -142,7 +126,7 @@ impl<'a> Transcription<'a> {
         let Some(audio) = self.audio.take() else { return Ok(()) };
         let watch = self.watch.clone();
         let mut tell = |read: f32| {
-            watch.job.push_progress(READING * read);
+            watch.tell_read(read);
             watch.goes_on()
         };
         let samples = audio::read(audio, &mut tell)?.or_halt()?;
@@ -280,7 +264,7 @@ impl<'a> Transcription<'a> {
             self.language = Some(language);
             self.transcript.set_language(Some(language), Some(probability));
             let code = language.code.clone();
-            self.push(Body::Language { code, probability })?;
+            self.watch.push(Body::Language { code, probability })?;
         }
         Ok(())
     }
@@ -366,64 +350,11 @@ impl<'a> Transcription<'a> {
         };
         // In the result even where its event finds no reader any more.
         self.transcript.segments.push(segment);
-        self.push(Body::Segment(Box::new(event)))
-    }
-
-    /// Queues an event, as soon as its reader has room for it.
-    fn push(&self, body: Body) -> Step<()> {
-        while !self.watch.job.wait_for_room(MOMENT) {
-            self.watch.goes_on().or_halt()?;
-        }
-        self.watch.job.push(Event::now(body));
-        Ok(())
+        self.watch.push(Body::Segment(Box::new(event)))
     }
 
     fn tell_progress(&self, samples: usize) {
         let done = samples as f64 / self.samples.len().max(1) as f64;
-        self.watch.job.push_progress(READING + (1.0 - READING) * done.min(1.0) as f32);
-    }
-}
-
-fn decoding<'a>(vocabulary: &'a Vocabulary, request: &TranscribeRequest) -> Decoding<'a> {
-    let suppress = request.suppress_tokens.as_ref().map(|given| {
-        let own = given.contains(&-1).then(|| vocabulary.suppressed());
-        let listed = given.iter().filter_map(|&token| u32::try_from(token).ok());
-        listed.chain(own.unwrap_or_default().iter().copied()).collect()
-    });
-    // Timestamps are 20 ms apart.
-    let max_initial_timestamp = (request.max_initial_timestamp * 50.0).round() as u32;
-    let options = RuleOptions {
-        timestamps: request.timestamps,
-        suppress,
-        suppress_blank: request.suppress_blank,
-        max_initial_timestamp: Some(max_initial_timestamp),
-        repetition_penalty: request.repetition_penalty,
-        no_repeat_ngram_size: request.no_repeat_ngram_size as usize,
-    };
-    Decoding {
-        vocabulary,
-        rules: Rules::new(vocabulary, &options),
-        thresholds: Thresholds {
-            compression_ratio: request.compression_ratio_threshold,
-            logprob: request.log_prob_threshold,
-            no_speech: request.no_speech_threshold,
-        },
-        temperatures: request.temperatures.clone(),
-        best_of: request.best_of as usize,
-        rng: Rng::new(request.seed.unwrap_or_else(entropy)),
-    }
-}
-
-/// The request's words on voice activity, over the usual ones.
-fn span_options(given: &VadOptions) -> SpanOptions {
-    let usual = SpanOptions::default();
-    let threshold = given.threshold.unwrap_or(usual.threshold);
-    SpanOptions {
-        threshold,
-        // As far below as usual: what is almost speech goes on as it was.
-        neg_threshold: (threshold + usual.neg_threshold - usual.threshold).max(0.01),
-        min_speech_ms: given.min_speech_ms.unwrap_or(usual.min_speech_ms),
-        min_silence_ms: given.min_silence_ms.unwrap_or(usual.min_silence_ms),
-        speech_pad_ms: given.speech_pad_ms.unwrap_or(usual.speech_pad_ms),
+        self.watch.tell_done(done as f32);
     }
 }
