@@ -222,8 +222,8 @@ typedef void (*fluid_log_fn)(fluid_log_level level, const char *line, void *user
 // A bug of this library; please report the message.
 #define FLUID_ERROR_INTERNAL (-70)
 
-// `progress` tells how far a load or a long prompt is, or which share of the audio is done, from
-// 0 to 1.
+// `progress` tells how far a load or a long prompt is, from 0 to 1; or a transcription: reading the
+// audio counts as a twentieth, the rest goes by the share of it that is done.
 #define FLUID_EVENT_PROGRESS 1
 
 // A token was drawn: `token` and `text`. The text may be empty while a character or a stop

@@ -4,6 +4,8 @@
 
 #![allow(clippy::print_stdout, reason = "the figures are the output")]
 
+#[path = "support/dice.rs"]
+mod dice;
 #[path = "support/sound.rs"]
 mod sound;
 
@@ -11,6 +13,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use dice::Dice;
 use fluid::audio::{read, Input};
 use fluid::error::ErrorKind;
 use sound::{tones, wav, Coding};
@@ -20,22 +23,6 @@ const MUTANTS: u64 = 3_000;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// What the process may take in all, in KiB.
 const MEMORY: u64 = 500 << 10;
-
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit.max(1) as u64) as usize
-    }
-}
 
 /// A tenth of a second of WAV, and the committed files: small ones, so that damage hits headers.
 fn originals() -> Vec<(&'static str, Vec<u8>)> {
@@ -58,7 +45,7 @@ fn originals() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 fn mutant(originals: &[(&'static str, Vec<u8>)], seed: u64) -> (String, Vec<u8>) {
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     let (name, original) = &originals[dice.below(originals.len())];
     let mut bytes = original.clone();
     let mut done = (*name).to_owned();
@@ -80,7 +67,7 @@ fn damage(bytes: &mut Vec<u8>, at: usize, dice: &mut Dice) -> String {
             format!("; cut at {at}")
         }
         1 => {
-            let strange = STRANGE[dice.below(STRANGE.len())];
+            let strange = dice.pick(&STRANGE);
             let number =
                 if dice.below(2) == 0 { strange.to_le_bytes() } else { strange.to_be_bytes() };
             let end = end(bytes, 4);

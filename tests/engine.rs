@@ -90,7 +90,7 @@ fn stop_strings_and_max_tokens_end_an_answer() {
         (r#""max_tokens": 0"#, "", "length"),
         (r#""stop": "threee""#, "one two three", "stop"),
     ] {
-        let job = start(&model, &format!(r#"{{"prompt": "go", "temperature": 0, {extra}}}"#));
+        let job = start(&model, &format!(r#"{{"prompt": "say", "temperature": 0, {extra}}}"#));
         assert_eq!(read(&job), (text.to_owned(), Ending::Done), "{extra}");
         assert!(
             job.json().expect("a result").contains(&format!(r#""finish_reason":"{reason}""#)),

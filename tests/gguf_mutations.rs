@@ -3,8 +3,6 @@
 //!
 //! `FLUID_MUTATIONS_FIRST` and `FLUID_MUTATIONS` choose the seeds.
 
-#![allow(clippy::print_stdout, reason = "the seeds and figures are the output")]
-
 #[path = "support/children.rs"]
 mod children;
 #[path = "support/gguf.rs"]
@@ -21,6 +19,7 @@ use fluid::ffi::*;
 
 /// Mutants of one child; a new process now and then keeps the damage of one apart from the next.
 const BATCH: u64 = 500;
+const MUTANTS: u64 = 20_000;
 /// An allocation that a file alone can drive above this fails instead of taking the machine along.
 const MEMORY_LIMIT: u64 = 4 << 30;
 
@@ -29,30 +28,14 @@ fn mutants_never_end_the_process() {
     if let Some(seeds) = children::range() {
         return run_child(seeds);
     }
-    let number = |name: &str, default| {
-        env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-    };
-    let first: u64 = number("FLUID_MUTATIONS_FIRST", 0);
-    let count: u64 = number("FLUID_MUTATIONS", 20_000);
+    let expected = ["FLUID_OK", "FLUID_ERROR_INVALID_MODEL"];
     let describe = |seed| gguf_mutate::mutant(seed).description;
-    let tally = children::run_parent(
-        "mutants_never_end_the_process",
-        first..first + count,
-        BATCH,
-        describe,
-    );
-    println!("seeds {first}..{}: {:?}", first + count, tally.outcomes);
-    let failures = &tally.failures;
-    assert!(failures.is_empty(), "{} seeds failed:\n{}", failures.len(), failures.join("\n"));
-    for outcome in ["FLUID_OK", "FLUID_ERROR_INVALID_MODEL"] {
-        assert!(tally.outcomes.contains_key(outcome), "no mutant came to {outcome}");
-    }
+    let seeds = children::seeds(MUTANTS);
+    children::run_all("mutants_never_end_the_process", seeds, BATCH, &expected, describe);
 }
 
 fn run_child(seeds: std::ops::Range<u64>) {
-    let limit = libc::rlimit { rlim_cur: MEMORY_LIMIT, rlim_max: MEMORY_LIMIT };
-    // SAFETY: `limit` is a valid struct, read during the call only.
-    unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) };
+    children::limit_memory(MEMORY_LIMIT);
     let path = env::temp_dir().join(format!("fluid-mutant-{}.gguf", std::process::id()));
     let mut engine = null_mut();
     // SAFETY: the output can be written to.

@@ -4,7 +4,6 @@
 //! `FLUID_MUTATIONS_FIRST` and `FLUID_MUTATIONS` choose the seeds.
 
 #![cfg(all(feature = "fake", feature = "llama"))]
-#![allow(clippy::print_stdout, reason = "the seeds and figures are the output")]
 
 #[path = "support/children.rs"]
 mod children;
@@ -67,6 +66,24 @@ const OUTCOMES: &[fluid_status] = &[
     FLUID_ERROR_QUEUE_FULL,
 ];
 
+/// What some seed must come to.
+const EXPECTED: &[&str] = &[
+    "FLUID_OK",
+    "FLUID_CANCELLED",
+    "FLUID_ERROR_INVALID_JSON",
+    "FLUID_ERROR_INVALID_UTF8",
+    "FLUID_ERROR_INVALID_REQUEST",
+    "FLUID_ERROR_UNSUPPORTED",
+    "FLUID_ERROR_CONTEXT_OVERFLOW",
+    "transcription: accepted",
+    "transcription: FLUID_ERROR_INVALID_JSON",
+    "transcription: FLUID_ERROR_INVALID_UTF8",
+    "transcription: FLUID_ERROR_INVALID_REQUEST",
+    "transcription: FLUID_ERROR_UNSUPPORTED",
+];
+
+const MUTANTS: u64 = 110_000;
+
 /// Of every 50 seeds, one damages an engine's options, four those of a load, and ten the request
 /// of a transcription.
 fn describe(seed: u64) -> Mutant {
@@ -81,25 +98,8 @@ fn describe(seed: u64) -> Mutant {
 #[test]
 fn no_request_ends_the_process() {
     let Some(seeds) = children::range() else {
-        let outcomes =
-            run("no_request_ends_the_process", number("FLUID_MUTATIONS", 110_000), 5_000);
-        for outcome in [
-            "FLUID_OK",
-            "FLUID_CANCELLED",
-            "FLUID_ERROR_INVALID_JSON",
-            "FLUID_ERROR_INVALID_UTF8",
-            "FLUID_ERROR_INVALID_REQUEST",
-            "FLUID_ERROR_UNSUPPORTED",
-            "FLUID_ERROR_CONTEXT_OVERFLOW",
-            "transcription: accepted",
-            "transcription: FLUID_ERROR_INVALID_JSON",
-            "transcription: FLUID_ERROR_INVALID_UTF8",
-            "transcription: FLUID_ERROR_INVALID_REQUEST",
-            "transcription: FLUID_ERROR_UNSUPPORTED",
-        ] {
-            assert!(outcomes.contains(outcome), "nothing came to {outcome}: {outcomes}");
-        }
-        return;
+        let (name, show) = ("no_request_ends_the_process", |seed| describe(seed).show());
+        return children::run_all(name, children::seeds(MUTANTS), 5_000, EXPECTED, show);
     };
     let path = r#"fake:{"reply":"ok"}"#;
     let engine = Engine::new("");
@@ -118,41 +118,22 @@ fn no_request_ends_the_process() {
 #[test]
 fn no_request_ends_the_process_of_smollm2() {
     let Some(seeds) = children::range() else {
-        let count = number("FLUID_MUTATIONS", 110_000) / 50;
-        run("no_request_ends_the_process_of_smollm2", count, count / 2 + 1);
-        return;
+        let (name, seeds) = ("no_request_ends_the_process_of_smollm2", children::seeds(MUTANTS));
+        let count = (seeds.end - seeds.start) / 50;
+        let seeds = seeds.start..seeds.start + count;
+        return children::run_all(name, seeds, count / 2 + 1, &[], |seed| other(seed).show());
     };
     let engine = Engine::new("");
     let model = engine.load(&smollm2_path(), r#"{"n_ctx": 96, "n_threads": 1}"#);
     children::run_child(seeds, |seed| {
-        let text = c_string(mutant(REQUESTS, !describe_offset(seed)));
+        let text = c_string(other(seed));
         try_request(&model, &text, seed)
     });
 }
 
-/// Other seeds than those that the scripted model gets.
-fn describe_offset(seed: u64) -> u64 {
-    seed.wrapping_mul(50)
-}
-
-/// Runs `count` seeds in children; returns how often each outcome came.
-fn run(test: &str, count: u64, batch: u64) -> String {
-    let first = number("FLUID_MUTATIONS_FIRST", 0);
-    let show = |seed| match test {
-        "no_request_ends_the_process" => describe(seed).show(),
-        _ => mutant(REQUESTS, !describe_offset(seed)).show(),
-    };
-    let tally = children::run_parent(test, first..first + count, batch, show);
-    println!("seeds {first}..{}: {:?}", first + count, tally.outcomes);
-    let count_failed = tally.failures.len();
-    let some: Vec<String> = tally.failures.into_iter().take(20).collect();
-    assert!(some.is_empty(), "{count_failed} seeds failed, among them:\n{}", some.join("\n"));
-    assert_eq!(tally.outcomes.values().sum::<u64>(), count);
-    format!("{:?}", tally.outcomes)
-}
-
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+/// Damaged by other seeds than those that the scripted model gets.
+fn other(seed: u64) -> Mutant {
+    mutant(REQUESTS, !seed.wrapping_mul(50))
 }
 
 fn c_string(mutant: Mutant) -> CString {

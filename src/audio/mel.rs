@@ -10,17 +10,14 @@ use std::sync::Arc;
 use realfft::num_complex::Complex;
 use realfft::{RealFftPlanner, RealToComplex};
 
-use super::SAMPLE_RATE;
+use super::{FRAME_SAMPLES, SAMPLE_RATE, WINDOW_SAMPLES};
 
-/// Samples of a window: 30 seconds.
-const WINDOW: usize = 480_000;
-/// Samples under one transform, and from one to the next.
+/// Samples under one transform; the next one begins a frame later.
 const N_FFT: usize = 400;
-const HOP: usize = 160;
 /// Each transform is centred on its frame's first sample.
 const HALF: usize = N_FFT / 2;
 /// Frames of a window; the last of 3001 is dropped, as Whisper does.
-const FRAMES: usize = WINDOW / HOP;
+const FRAMES: usize = WINDOW_SAMPLES / FRAME_SAMPLES;
 /// Power below this counts as this.
 const FLOOR: f64 = 1e-10;
 /// Values further below the window's highest count as this far below: 80 dB.
@@ -76,11 +73,11 @@ impl LogMel {
     /// When `out` does not hold `n_mels * 3000` values.
     pub fn window(&mut self, samples: &[f32], out: &mut [f32]) {
         assert_eq!(out.len(), self.n_mels() * FRAMES, "the output is [n_mels][3000]");
-        let samples = &samples[..samples.len().min(WINDOW)];
+        let samples = &samples[..samples.len().min(WINDOW_SAMPLES)];
         // From here on each transform would see silence alone, whose power is known.
         let heard = match samples.len() {
             0 => 0,
-            count => (count + HALF).div_ceil(HOP).min(FRAMES),
+            count => (count + HALF).div_ceil(FRAME_SAMPLES).min(FRAMES),
         };
         for start in (0..heard).step_by(GROUP) {
             let count = GROUP.min(heard - start);
@@ -97,7 +94,7 @@ impl LogMel {
 
     /// The power of frame `index` in each bin.
     fn transform(&mut self, samples: &[f32], index: usize) {
-        let start = index * HOP;
+        let start = index * FRAME_SAMPLES;
         match start.checked_sub(HALF).and_then(|from| samples.get(from..from + N_FFT)) {
             Some(inside) => {
                 for ((to, &sample), taper) in self.frame.iter_mut().zip(inside).zip(&self.taper) {
@@ -132,10 +129,10 @@ impl LogMel {
 /// mirrors what lies inside, without the sample at the edge.
 fn reflect(position: usize) -> usize {
     let at = position.abs_diff(HALF);
-    if at < WINDOW {
+    if at < WINDOW_SAMPLES {
         at
     } else {
-        2 * (WINDOW - 1) - at
+        2 * (WINDOW_SAMPLES - 1) - at
     }
 }
 

@@ -41,6 +41,10 @@ use source::Source;
 
 /// Samples a second of everything that [`read`] returns.
 pub const SAMPLE_RATE: u32 = 16_000;
+/// Samples of one frame of a log-mel: 10 ms.
+pub const FRAME_SAMPLES: usize = 160;
+/// Samples that a log-mel shows: 30 seconds.
+pub const WINDOW_SAMPLES: usize = 480_000;
 
 /// Sample rates that can be read.
 const RATES: std::ops::RangeInclusive<u32> = 2_000..=768_000;

@@ -1,7 +1,8 @@
 //! A scripted backend for tests: says a given text, as slowly or badly as the script wants.
 //!
 //! The path is `fake:` and a JSON object; see [`Script`]. Tokens 0 to 255 are the bytes, 256 ends
-//! an answer.
+//! an answer. What comes next depends on the tokens alone, as with a real model: the rest of the
+//! reply after the longest part of it that the tokens end with.
 #![forbid(unsafe_code)]
 
 use std::time::{Duration, Instant};
@@ -67,8 +68,9 @@ struct Fake {
     script: Script,
     interrupt: Interrupt,
     n_batch: usize,
-    /// Tokens of each sequence, and where its answer begins.
-    sequences: Vec<(Vec<u32>, Option<usize>)>,
+    /// Tokens of each sequence.
+    sequences: Vec<Vec<u32>>,
+    n_cells: usize,
     outputs: Vec<Option<Vec<f32>>>,
 }
 
@@ -94,16 +96,23 @@ pub(super) fn load(
     if !progress(1.0) && !script.deaf {
         return Ok(None);
     }
+    let n_ctx = options.n_ctx.unwrap_or(4_096);
     let limits = Limits {
-        n_ctx: options.n_ctx.unwrap_or(4_096),
+        n_ctx,
         n_parallel: options.n_parallel,
-        n_batch: options.n_ubatch,
+        n_batch: options.n_ubatch.max(options.n_parallel),
+        n_cells: options.kv.kv_cache_tokens.unwrap_or(n_ctx * options.n_parallel).max(n_ctx),
+        shares_cells: true,
+        whole_only: script.recurrent,
+        interruptible: true,
+        kept_bytes: 1 << 20,
     };
     let backend = Fake {
         script,
         interrupt: interrupt.clone(),
         n_batch: limits.n_batch as usize,
-        sequences: vec![(Vec::new(), None); limits.n_parallel as usize],
+        sequences: vec![Vec::new(); limits.n_parallel as usize],
+        n_cells: limits.n_cells as usize,
         outputs: Vec::new(),
     };
     Ok(Some(Loaded::Text(Box::new(LoadedText {
@@ -111,6 +120,7 @@ pub(super) fn load(
         limits,
         vocab: vocab(),
         info: info(),
+        fingerprint: "fake".into(),
     }))))
 }
 
@@ -135,7 +145,7 @@ impl Fake {
     fn compute(&self, count: usize) -> bool {
         let end = Instant::now() + Duration::from_micros(self.script.token_us * count as u64);
         loop {
-            if self.interrupt.is_raised() && !self.script.deaf {
+            if self.interrupt.stops() && !self.script.deaf {
                 return false;
             }
             let left = end.saturating_duration_since(Instant::now());
@@ -146,10 +156,8 @@ impl Fake {
         }
     }
 
-    fn answer(&mut self, token: &BatchToken) -> Result<Vec<f32>> {
-        let (tokens, start) = &mut self.sequences[token.sequence as usize];
-        let start = *start.get_or_insert(tokens.len());
-        let step = tokens.len() - start;
+    fn answer(&self, token: &BatchToken) -> Result<Vec<f32>> {
+        let step = said(&self.sequences[token.sequence as usize], &self.script.reply);
         assert!(self.script.panic_at != Some(step as u64), "the fake script asks for a panic");
         if self.script.error_at == Some(step as u64) {
             return Err(Error::new(ErrorKind::Backend, "the fake script asks for an error"));
@@ -162,6 +170,30 @@ impl Fake {
         }
         Ok(logits)
     }
+
+    /// Cells in use; a token that several sequences begin with is in one cell, once at least.
+    fn used(&self) -> usize {
+        let mut used = 0;
+        for (index, tokens) in self.sequences.iter().enumerate() {
+            let before = &self.sequences[..index];
+            used +=
+                tokens.len() - before.iter().map(|other| common(other, tokens)).max().unwrap_or(0);
+        }
+        used
+    }
+}
+
+fn common(a: &[u32], b: &[u32]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+/// How much of `reply` the end of `tokens` is.
+fn said(tokens: &[u32], reply: &[u8]) -> usize {
+    let is_said = |&count: &usize| {
+        let end = &tokens[tokens.len() - count..];
+        end.iter().zip(reply).all(|(&token, &byte)| token == u32::from(byte))
+    };
+    (0..=reply.len().min(tokens.len())).rev().find(is_said).unwrap_or(0)
 }
 
 impl Backend for Fake {
@@ -174,9 +206,13 @@ impl Backend for Fake {
         if !self.compute(batch.len()) {
             return Ok(Decoded::Interrupted);
         }
+        let at_most: usize = self.sequences.iter().map(Vec::len).sum();
+        if at_most + batch.len() > self.n_cells && self.used() + batch.len() > self.n_cells {
+            return Ok(Decoded::Full);
+        }
         self.outputs.clear();
         for token in batch {
-            let (tokens, _) = &mut self.sequences[token.sequence as usize];
+            let tokens = &mut self.sequences[token.sequence as usize];
             assert_eq!(tokens.len(), token.position as usize, "a gap in a sequence");
             tokens.push(token.token);
             let output = token.output.then(|| self.answer(token)).transpose()?;
@@ -196,12 +232,44 @@ impl Backend for Fake {
     }
 
     fn truncate(&mut self, sequence: u32, from: u32) -> bool {
-        let (tokens, start) = &mut self.sequences[sequence as usize];
+        let tokens = &mut self.sequences[sequence as usize];
         let whole = from == 0 || (self.script.recurrent && tokens.len() > from as usize);
         tokens.truncate(if whole { 0 } else { from as usize });
-        if from == 0 {
-            *start = None;
-        }
         from == 0 || !whole
+    }
+
+    fn share(&mut self, from: u32, to: u32, count: u32) -> bool {
+        let tokens = &self.sequences[from as usize];
+        let count = count as usize;
+        assert!(count <= tokens.len() && self.sequences[to as usize].is_empty());
+        assert!(!self.script.recurrent || count == tokens.len(), "only whole sequences");
+        self.sequences[to as usize] = tokens[..count].to_vec();
+        true
+    }
+
+    fn shift(&mut self, sequence: u32, at: u32, count: u32) -> bool {
+        if self.script.recurrent {
+            return false;
+        }
+        let at = at as usize;
+        self.sequences[sequence as usize].drain(at..at + count as usize);
+        true
+    }
+
+    fn state_bytes(&mut self, sequence: u32) -> Result<u64> {
+        Ok(4 * self.sequences[sequence as usize].len() as u64)
+    }
+
+    fn save(&mut self, sequence: u32) -> Result<Vec<u8>> {
+        let tokens = &self.sequences[sequence as usize];
+        Ok(tokens.iter().flat_map(|token| token.to_le_bytes()).collect())
+    }
+
+    fn restore(&mut self, sequence: u32, count: u32, state: &[u8]) -> Result<()> {
+        let words = state.chunks_exact(4).map(|word| [word[0], word[1], word[2], word[3]]);
+        let tokens: Vec<u32> = words.map(u32::from_le_bytes).collect();
+        assert_eq!(tokens.len(), count as usize);
+        self.sequences[sequence as usize] = tokens;
+        Ok(())
     }
 }

@@ -19,27 +19,39 @@ use crate::request::LoadOptions;
 
 /// Set from any thread to make a running [`Backend::decode`] give up as soon as it can.
 #[derive(Debug, Clone, Default)]
-pub struct Interrupt(Arc<AtomicBool>);
+pub struct Interrupt(Arc<Flags>);
+
+#[derive(Debug, Default)]
+struct Flags {
+    raised: AtomicBool,
+    deferred: AtomicBool,
+}
 
 impl Interrupt {
     /// Asks the running computation to stop.
     pub fn raise(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.raised.store(true, Ordering::Release);
     }
 
     /// Forgets earlier calls of [`raise`](Self::raise).
     pub fn clear(&self) {
-        self.0.store(false, Ordering::Release);
+        self.0.raised.store(false, Ordering::Release);
     }
 
-    /// The flag itself, for native code to read while `self` or a clone of it lives.
-    pub fn as_ptr(&self) -> *const AtomicBool {
-        Arc::as_ptr(&self.0)
+    /// Whether the computation that comes now is so short that it may end before anybody looks:
+    /// what is thrown away would cost the other jobs more than the stop gains.
+    pub fn defer(&self, deferred: bool) {
+        self.0.deferred.store(deferred, Ordering::Release);
     }
 
-    /// Whether the computation should stop.
+    /// Whether somebody asked.
     pub fn is_raised(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.raised.load(Ordering::Acquire)
+    }
+
+    /// Whether a computation that has begun should stop.
+    pub fn stops(&self) -> bool {
+        self.is_raised() && !self.0.deferred.load(Ordering::Acquire)
     }
 }
 
@@ -63,6 +75,8 @@ pub enum Decoded {
     Done,
     /// It was interrupted. Some of the batch may be in the KV cache; no logits are there.
     Interrupted,
+    /// The KV cache has no room for the batch; nothing was computed.
+    Full,
 }
 
 /// How much a loaded model takes at once.
@@ -70,10 +84,22 @@ pub enum Decoded {
 pub struct Limits {
     /// Tokens of one sequence.
     pub n_ctx: u32,
-    /// Sequences side by side.
+    /// Jobs side by side.
     pub n_parallel: u32,
-    /// Tokens of one batch.
+    /// Tokens of one batch, one micro-batch.
     pub n_batch: u32,
+    /// Tokens that the KV cache holds, of all sequences together. Where they share cells a
+    /// shared one counts once; otherwise this is `n_ctx` for each of `n_parallel`.
+    pub n_cells: u32,
+    /// Whether sequences that begin alike share cells (llama.cpp's unified KV cache).
+    pub shares_cells: bool,
+    /// A sequence can only be taken over as it stands, not cut before: its state sums up all
+    /// its tokens (recurrent models), or what lies behind a window may be gone.
+    pub whole_only: bool,
+    /// Whether a computation may be interrupted without harm to sequences outside its batch.
+    pub interruptible: bool,
+    /// Bytes of main memory for the states of sequences that no job has.
+    pub kept_bytes: u64,
 }
 
 /// A model's native state. It lives and dies on its worker thread.
@@ -92,6 +118,27 @@ pub trait Backend {
     /// Drops `sequence` from position `from` on. False: only whole sequences can be dropped,
     /// and this one now is empty.
     fn truncate(&mut self, sequence: u32, from: u32) -> bool;
+
+    /// Makes the empty sequence `to` begin with the first `count` tokens of `from`; both go on
+    /// from there by themselves. With [`Limits::whole_only`], `count` is all that `from` has.
+    /// False: it cannot, and `to` is empty.
+    fn share(&mut self, from: u32, to: u32, count: u32) -> bool;
+
+    /// Drops `count` tokens of `sequence` from position `at` on and moves what follows down in
+    /// their place; the next computation must not be interrupted. What follows `at` is in no
+    /// other sequence. False: it cannot, nothing changed.
+    fn shift(&mut self, sequence: u32, at: u32, count: u32) -> bool;
+
+    /// Bytes that [`save`](Self::save) gives for `sequence`.
+    fn state_bytes(&mut self, sequence: u32) -> Result<u64>;
+
+    /// The state of `sequence`, for [`restore`](Self::restore).
+    fn save(&mut self, sequence: u32) -> Result<Vec<u8>>;
+
+    /// Fills the empty `sequence` with what [`save`](Self::save) gave for one of `count` tokens.
+    /// `state` is trusted: the caller knows that this model, with these options, wrote it. On an
+    /// error the sequence is empty.
+    fn restore(&mut self, sequence: u32, count: u32, state: &[u8]) -> Result<()>;
 }
 
 /// The vocabulary as plain data, for any thread.
@@ -194,6 +241,9 @@ pub struct LoadedText {
     pub limits: Limits,
     /// Its vocabulary.
     pub vocab: Vocab,
+    /// Tells models and their options apart, for saved states: the same only where a state of
+    /// one fits the other.
+    pub fingerprint: String,
     /// What is known about it.
     pub info: ModelInfo,
 }

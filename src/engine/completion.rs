@@ -43,6 +43,8 @@ pub struct Completion {
     pub finish_reason: Option<&'static str>,
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
+    /// Of these, tokens whose keys and values were there already.
+    pub cached_tokens: usize,
     /// Tokens drawn.
     pub completion_tokens: usize,
     /// Where the time went.
@@ -66,6 +68,7 @@ impl Completion {
             content: String::new(),
             finish_reason: None,
             prompt_tokens: 0,
+            cached_tokens: 0,
             completion_tokens: 0,
             timings: Timings::default(),
         }
@@ -114,7 +117,7 @@ impl Completion {
                 "prompt_tokens": self.prompt_tokens,
                 "completion_tokens": self.completion_tokens,
                 "total_tokens": self.prompt_tokens + self.completion_tokens,
-                "prompt_tokens_details": {"cached_tokens": 0},
+                "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
             },
             "seed": self.seed,
             "timings": self.timings_json(),
@@ -125,11 +128,13 @@ impl Completion {
     fn timings_json(&self) -> Value {
         // The first token belongs to the prompt's computation: n tokens are n - 1 steps.
         let steps = self.completion_tokens.saturating_sub(1);
+        let computed = self.prompt_tokens - self.cached_tokens;
         json!({
             "queued_ms": ms(self.timings.queued),
-            "prompt_n": self.prompt_tokens,
+            "cache_n": self.cached_tokens,
+            "prompt_n": computed,
             "prompt_ms": ms(self.timings.prompt),
-            "prompt_per_second": rate(self.prompt_tokens, self.timings.prompt),
+            "prompt_per_second": rate(computed, self.timings.prompt),
             "predicted_n": self.completion_tokens,
             "predicted_ms": ms(self.timings.predicted),
             "predicted_per_second": rate(steps, self.timings.predicted),

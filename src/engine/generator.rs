@@ -83,6 +83,9 @@ impl Generator {
             seed,
             stop: request.stop,
             max_tokens: request.max_tokens.map_or(usize::MAX, |count| count as usize),
+            priority: request.priority,
+            cache_prompt: request.cache_prompt,
+            context_shift: request.context_shift,
             completion,
         })
     }

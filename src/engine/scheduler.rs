@@ -1,45 +1,62 @@
 //! Shares one model's native state among its jobs: who computes next, and with whom.
 //!
-//! Each turn computes one batch with one token of every generation that has room for it, and one
-//! chunk of one prompt, in turn among the prompts.
+//! Continuous batching (Orca, Yu et al. 2022): each turn computes one batch with one token of every
+//! generation that has room for it, and with chunks of prompts, as many tokens as the running
+//! streams can wait for. New jobs join at the next turn.
 #![forbid(unsafe_code)]
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{select, Receiver, TryRecvError};
 
 use super::event::Ending;
+use super::kv::KvCache;
+use super::line::{Line, Turn, Waiting};
+use super::pace::Pace;
+use super::prompt;
 use super::signal::Signal;
-use super::slot::{Input, Slot, Task};
+use super::slot::{Input, Slot, Step, Task};
 use crate::backend::{Backend, BatchToken, Decoded, Limits, Vocab};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind};
 
-/// Prompt tokens of one turn while other generations run: long enough to compute well, short
-/// enough that running streams barely pause.
-const SHARED_CHUNK: usize = 128;
+/// How long streams that run may wait for a batch with a part of somebody's prompt in it.
+const SHARED_TURN: Duration = Duration::from_millis(200);
 
-/// Characters without white space, or of nothing else. Some of llama.cpp's tokenisers match such
-/// runs with std::regex, which recurses for each character: longer ones overflow the stack.
-const LONGEST_WORD: usize = 64 * 1024;
+/// How long a job that comes may wait for a batch that holds prompts alone.
+const OWN_TURN: Duration = Duration::from_millis(1_000);
 
-/// How long paused jobs may keep others from their slots.
-const GRACE: Duration = Duration::from_secs(1);
+/// The smallest part of a prompt worth a batch, and the one tried before the pace is known.
+const LEAST_CHUNK: usize = 32;
+const FIRST_CHUNK: usize = 64;
+
+/// Prompt tokens of one batch after which no further prompt is begun: more would not be
+/// computed faster, and the first would wait for the last.
+const ENOUGH: usize = 64;
+
+/// A batch of several jobs that is likely done in this time is not interrupted by a stop, nor is
+/// one in the second time when the batch before was: others would have to compute theirs again
+/// and again.
+const SHORT: Duration = Duration::from_millis(25);
+const SHORT_AGAIN: Duration = Duration::from_millis(60);
+
+/// Bytes of text that one turn tokenises before the running jobs compute again.
+const TOKENISED: usize = 16 * 1024;
+
+/// Cells of the KV cache for each job to grow by, without which no further one is let in.
+const ROOM_TO_GROW: usize = 32;
+
+/// A beginning that two prompts share is worth a copy of the state from this length on.
+const WORTH_A_COPY: usize = 16;
 
 /// How long a worker without work waits before it looks around unasked.
 const IDLE: Duration = Duration::from_secs(3_600);
 
-/// Length of the longest stretch of characters that are alike.
-fn longest_run(text: &str, alike: impl Fn(&char, &char) -> bool) -> usize {
-    let (mut longest, mut run, mut before) = (0, 0, None);
-    for character in text.chars() {
-        let goes_on = before.is_some_and(|before| alike(&before, &character));
-        run = if goes_on { run + 1 } else { 1 };
-        longest = longest.max(run);
-        before = Some(character);
-    }
-    longest
+/// A job's part of a batch: its next `count` tokens.
+struct Row {
+    turn: Turn,
+    count: usize,
 }
 
 pub(super) struct Scheduler {
@@ -47,13 +64,17 @@ pub(super) struct Scheduler {
     limits: Limits,
     vocab: Arc<Vocab>,
     signal: Signal,
-    waiting: VecDeque<Task>,
-    slots: Vec<Option<Slot>>,
-    /// The slot whose prompt has the next turn.
-    turn: usize,
+    kv: KvCache,
+    pace: Pace,
+    line: Line,
+    running: BTreeMap<Turn, Slot>,
     batch: Vec<BatchToken>,
-    /// Since when all slots are paused while jobs wait.
-    stalled_since: Option<Instant>,
+    /// The oldest prompt has every second turn, the shortest one the others.
+    shortest_first: bool,
+    /// The batch before was interrupted.
+    interrupted: bool,
+    /// The next batch must not be: it moves keys in the cache.
+    shifted: bool,
 }
 
 impl Scheduler {
@@ -68,19 +89,23 @@ impl Scheduler {
             limits,
             vocab,
             signal,
-            waiting: VecDeque::new(),
-            slots: (0..limits.n_parallel).map(|_| None).collect(),
-            turn: 0,
+            kv: KvCache::new(limits),
+            pace: Pace::default(),
+            line: Line::default(),
+            running: BTreeMap::new(),
             batch: Vec::new(),
-            stalled_since: None,
+            shortest_first: false,
+            interrupted: false,
+            shifted: false,
         }
     }
 
     /// Works until the signal says to shut down; jobs that are left end as cancelled.
     pub(super) fn run(&mut self, tasks: &Receiver<Task>, woken: &Receiver<()>) {
         self.work(tasks, woken);
-        for index in 0..self.slots.len() {
-            self.retire(index, Ending::Cancelled);
+        let running = std::mem::take(&mut self.running).into_values();
+        for slot in running.chain(self.line.clear()) {
+            slot.finish(Ending::Cancelled);
         }
     }
 
@@ -93,11 +118,8 @@ impl Scheduler {
             }
             self.retire_stopped();
             let admitted = self.admit();
-            let generated = self.generate();
-            let prefilled = self.prefill(generated);
-            if admitted || generated || prefilled {
-                self.stalled_since = None;
-            } else if !self.make_way() && !self.wait(tasks, woken) {
+            let computed = self.take_turn();
+            if !admitted && !computed && !self.wait(tasks, woken) {
                 return;
             }
         }
@@ -107,228 +129,318 @@ impl Scheduler {
     fn collect(&mut self, tasks: &Receiver<Task>) -> bool {
         loop {
             match tasks.try_recv() {
-                Ok(task) => self.waiting.push_back(task),
-                Err(TryRecvError::Empty) => break,
+                Ok(task) => self.line.join(task),
+                Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
             }
         }
-        self.waiting.retain(|task| !task.job.is_ended());
-        true
     }
 
     fn wait(&mut self, tasks: &Receiver<Task>, woken: &Receiver<()>) -> bool {
         select! {
             recv(tasks) -> task => match task {
-                Ok(task) => self.waiting.push_back(task),
+                Ok(task) => self.line.join(task),
                 Err(_) => return false,
             },
             recv(woken) -> _ => {}
-            default(self.stalled_since.map_or(IDLE, |_| GRACE)) => {}
+            default(IDLE) => {}
         }
         true
     }
 
     fn retire_stopped(&mut self) {
-        for index in 0..self.slots.len() {
-            let cause = self.slots[index].as_ref().and_then(|slot| slot.job().stop_cause());
-            if let Some(cause) = cause {
-                self.retire(index, cause.ending());
-            }
+        for slot in self.line.take_stopped() {
+            let cause = slot.job().stop_cause();
+            slot.finish(cause.map_or(Ending::Cancelled, |cause| cause.ending()));
+        }
+        let stopped = self.running.iter().filter_map(|(&turn, slot)| {
+            slot.job().stop_cause().map(|cause| (turn, cause.ending()))
+        });
+        for (turn, ending) in stopped.collect::<Vec<_>>() {
+            self.retire(turn, ending);
         }
     }
 
-    /// Ends the generation in slot `index` and frees the slot.
-    fn retire(&mut self, index: usize, ending: Ending) {
-        if let Some(slot) = self.slots[index].take() {
-            self.backend.truncate(slot.sequence(), 0);
+    /// Ends the job of `turn` and frees its slot; what it computed is kept, if it is sound.
+    fn retire(&mut self, turn: Turn, ending: Ending) {
+        if let Some(slot) = self.running.remove(&turn) {
+            let is_sound = !matches!(ending, Ending::Failed(_));
+            let keep = is_sound && slot.caches_prompt();
+            self.kv.close(&mut *self.backend, slot.sequence(), keep);
             slot.finish(ending);
         }
     }
 
-    /// Puts the first waiting task into a free slot, if there is one. One at a turn: tokenising a
-    /// long text takes its time. False: nothing to do.
+    // --- who has a slot ---
+
+    /// Gives slots to those who wait, as far as there are any. False: nobody got one.
     fn admit(&mut self) -> bool {
-        let Some(index) = self.slots.iter().position(Option::is_none) else {
-            return false;
-        };
-        let Some(task) = self.waiting.pop_front() else {
-            return false;
-        };
+        let mut admitted = false;
+        let mut tokenised = 0;
+        while tokenised < TOKENISED {
+            let Some(turn) = self.line.first() else { break };
+            if !self.make_way(turn) {
+                break;
+            }
+            match self.line.get(turn) {
+                Some(Waiting::New(task)) => tokenised += self.prepare(turn, task.input.bytes()),
+                Some(Waiting::Ready(slot)) if self.has_cells(slot.tokens().len()) => {
+                    self.seat(turn);
+                }
+                _ => break,
+            }
+            admitted = true;
+        }
+        admitted
+    }
+
+    /// A slot for the job of `turn`: a free one, or that of a job of lower rank or of one whose
+    /// reader is slow, which then waits in its place. False: there is none.
+    fn make_way(&mut self, turn: Turn) -> bool {
+        if self.running.len() < self.limits.n_parallel as usize {
+            return true;
+        }
+        let is_slow = |slot: &Slot| !slot.job().has_room();
+        let slow = self.running.iter().rev().find(|(_, slot)| is_slow(slot)).map(|(&turn, _)| turn);
+        let last = self.running.keys().next_back().copied();
+        let outranked = last.filter(|last| turn.outranks(last));
+        slow.or(outranked).inspect(|&leaving| self.park(leaving)).is_some()
+    }
+
+    /// Takes the slot of a running job, which waits in line for another; what it computed stays
+    /// in the cache until memory is wanted.
+    fn park(&mut self, turn: Turn) {
+        if let Some(slot) = self.running.remove(&turn) {
+            self.kv.close(&mut *self.backend, slot.sequence(), slot.caches_prompt());
+            self.line.rejoin(turn, slot);
+        }
+    }
+
+    /// Tokenises the task of `turn`; it then stands in line as ready. Returns `bytes`.
+    fn prepare(&mut self, turn: Turn, bytes: usize) -> usize {
+        let Some(Waiting::New(task)) = self.line.take(turn) else { return bytes };
         let admitted = Instant::now();
         // Before the job is admitted, so that a stop ends it on the spot: a text of megabytes
         // takes longer to tokenise than a cancel may take, and nothing can interrupt it.
-        let tokens = self.tokens(&task);
+        let tokens = prompt::tokens(&mut *self.backend, &task.input, &self.vocab, self.limits);
         if !task.job.admit() {
-            return true;
+            return bytes;
         }
         match tokens {
-            Ok(tokens) => self.start(index, Slot::new(task, tokens, index as u32, admitted)),
+            Ok(tokens) => {
+                let slot = Slot::new(*task, tokens, admitted);
+                match slot.wants_nothing() {
+                    true => slot.finish_empty(),
+                    false => self.line.rejoin(turn, slot),
+                }
+            }
             Err(error) => {
                 task.job.finish(Ending::Failed(error), None);
             }
         }
-        true
+        bytes
     }
 
-    /// When jobs have waited for `GRACE` behind running ones whose readers are all slow: lets the
-    /// oldest run on without bound, for its reader may read the others first. False: not now.
-    fn make_way(&mut self) -> bool {
-        if self.waiting.is_empty() {
-            self.stalled_since = None;
-            return false;
-        }
-        let since = *self.stalled_since.get_or_insert_with(Instant::now);
-        if since.elapsed() < GRACE {
-            return false;
-        }
-        self.stalled_since = None;
-        let oldest = self.slots.iter().flatten().min_by_key(|slot| slot.admitted());
-        oldest.inspect(|slot| slot.job().lift_bound()).is_some()
+    /// Whether the cache has room for `count` tokens and for all to grow. One job alone has.
+    fn has_cells(&self, count: usize) -> bool {
+        let growth = ROOM_TO_GROW * (self.running.len() + 1);
+        self.running.is_empty() || self.kv.available() >= count + growth
     }
 
-    fn start(&mut self, index: usize, slot: Slot) {
-        if slot.wants_nothing() {
-            slot.finish_empty();
-        } else {
-            self.slots[index] = Some(slot);
-        }
-    }
-
-    /// The prompt's tokens: at least one, and room for at least one more.
-    fn tokens(&mut self, task: &Task) -> Result<Vec<u32>> {
-        let tokens = match &task.input {
-            Input::Tokens(tokens) => tokens.clone(),
-            Input::Text { text, special } => {
-                self.check_text(text)?;
-                self.backend.tokenize(text, *special)?
-            }
+    fn seat(&mut self, turn: Turn) {
+        let Some(Waiting::Ready(mut slot)) = self.line.take(turn) else { return };
+        let reuse = slot.caches_prompt();
+        let length = slot.tokens().len();
+        let branch = match self.limits.whole_only && reuse {
+            true => self.kv.common(&slot.tokens()[..length - 1]),
+            false => 0,
         };
-        if tokens.is_empty() {
-            return Err(Error::invalid_request(
-                "prompt",
-                "has no tokens; give a text that is not empty",
-            ));
+        let (sequence, held) = self.kv.open(&mut *self.backend, slot.tokens(), reuse);
+        slot.seat(sequence, held);
+        if self.limits.whole_only && reuse {
+            // Where another prompt went its own way, and where this one may be asked again.
+            slot.mark([branch, length - 1].into_iter().filter(|&mark| mark >= WORTH_A_COPY));
         }
-        if tokens.len() >= self.limits.n_ctx as usize {
-            let message = format!(
-                "the prompt has {} tokens, the context holds {}; shorten it or load the model with a larger n_ctx",
-                tokens.len(),
-                self.limits.n_ctx
-            );
-            return Err(Error::new(ErrorKind::ContextOverflow, message));
-        }
-        Ok(tokens)
+        self.running.insert(turn, *slot);
     }
 
-    /// Refuses a text that cannot fit, or that a tokeniser might choke on, before it is tokenised.
-    fn check_text(&self, text: &str) -> Result<()> {
-        let (n_ctx, longest) = (self.limits.n_ctx as usize, self.vocab.longest_piece());
-        if text.len() / longest.max(1) > n_ctx {
-            let message = format!(
-                "the prompt has {} bytes, more than {n_ctx} tokens of context can hold; shorten it or load the model with a larger n_ctx",
-                text.len()
-            );
-            return Err(Error::new(ErrorKind::ContextOverflow, message));
-        }
-        let of_a_kind = |a: &char, b: &char| a.is_whitespace() == b.is_whitespace();
-        match longest_run(text, of_a_kind) {
-            run if run > LONGEST_WORD => Err(Error::invalid_request(
-                "prompt",
-                format!("has a word of {run} characters; split words of more than {LONGEST_WORD}"),
-            )),
-            _ => Ok(()),
-        }
-    }
+    // --- what is computed ---
 
-    /// One token for every generation that has room for it. False: there was none.
-    fn generate(&mut self) -> bool {
-        self.batch.clear();
-        let limit = self.limits.n_batch as usize;
-        let mut rows = Vec::with_capacity(self.slots.len().min(limit));
-        for (index, slot) in self.slots.iter().enumerate() {
-            let Some(slot) = slot else { continue };
-            if slot.pending() == 1 && rows.len() < limit && slot.job().has_room() {
-                slot.batch(1, &mut self.batch);
-                rows.push(index);
-            }
+    /// Computes one batch. False: there is nothing to compute.
+    fn take_turn(&mut self) -> bool {
+        let mut rows = self.plan();
+        let wanted = |rows: &[Row]| rows.iter().map(|row| row.count).sum();
+        while !self.kv.reserve(&mut *self.backend, wanted(&rows)) {
+            // The last in line gives way: the first can always go on.
+            let Some((&last, _)) = self.running.last_key_value() else { break };
+            self.park(last);
+            rows.retain(|row| row.turn != last);
         }
         if rows.is_empty() {
             return false;
         }
-        if self.compute(&rows) {
-            self.draw(&rows, 1);
-        }
-        true
-    }
-
-    /// A chunk of the next prompt in turn. False: there was none.
-    fn prefill(&mut self, sharing: bool) -> bool {
-        let count = self.slots.len();
-        let next = (0..count).map(|step| (self.turn + step) % count).find(|&index| {
-            let slot = self.slots[index].as_ref();
-            slot.is_some_and(|slot| slot.pending() > 1 && slot.job().has_room())
-        });
-        let Some(index) = next else { return false };
-        self.turn = (index + 1) % count;
-        let limit = self.limits.n_batch as usize;
-        let limit = if sharing { limit.min(SHARED_CHUNK) } else { limit };
         self.batch.clear();
-        if let Some(slot) = &self.slots[index] {
-            let chunk = slot.pending().min(limit);
-            let complete = slot.batch(chunk, &mut self.batch);
-            if self.compute(&[index]) {
-                if complete {
-                    self.draw(&[index], chunk);
-                } else if let Some(slot) = &mut self.slots[index] {
-                    slot.decoded(chunk);
-                }
-            }
+        for row in &rows {
+            self.running[&row.turn].batch(row.count, &mut self.batch);
         }
+        self.compute(&rows);
         true
     }
 
-    /// Computes the batch of slots `rows`. False: interrupted, or failed and the slots are retired.
-    fn compute(&mut self, rows: &[usize]) -> bool {
-        match self.backend.decode(&self.batch) {
-            Ok(Decoded::Done) => true,
-            Ok(Decoded::Interrupted) => {
-                for &index in rows {
-                    self.rewind(index);
-                }
-                false
+    /// One token of every generation that has room for it, then prompts.
+    fn plan(&mut self) -> Vec<Row> {
+        let limit = self.limits.n_batch as usize;
+        let ready = self.running.iter().filter(|(_, slot)| slot.job().has_room());
+        let (generating, prompts): (Vec<_>, Vec<_>) =
+            ready.partition(|(_, slot)| slot.pending() == 1);
+        let mut rows: Vec<Row> =
+            generating.iter().take(limit).map(|(&turn, _)| Row { turn, count: 1 }).collect();
+        let mut prompts: Vec<(Turn, usize)> =
+            prompts.iter().map(|(&turn, slot)| (turn, slot.pending())).collect();
+        if prompts.is_empty() {
+            return rows;
+        }
+        self.shortest_first = !self.shortest_first;
+        if self.shortest_first {
+            prompts.sort_by_key(|&(turn, pending)| (turn.rank(), pending));
+        }
+        let budget = self.budget(rows.len());
+        let mut taken = 0;
+        for (turn, _) in prompts {
+            if taken >= budget.min(ENOUGH) {
+                break;
             }
+            let count = self.running[&turn].chunk(budget - taken);
+            taken += count;
+            rows.push(Row { turn, count });
+        }
+        rows
+    }
+
+    /// How many prompt tokens go along with `streams` generations.
+    fn budget(&self, streams: usize) -> usize {
+        let limit = (self.limits.n_batch as usize).saturating_sub(streams);
+        let (bound, first) = match streams {
+            _ if !self.limits.interruptible => (SHORT_AGAIN, LEAST_CHUNK),
+            0 => (OWN_TURN, limit),
+            _ => (SHARED_TURN, FIRST_CHUNK),
+        };
+        let fits = |count: &usize| {
+            self.pace.expect(count + streams).map_or(*count <= first, |time| time <= bound)
+        };
+        let sizes = (0..).map(|double| LEAST_CHUNK << double).take_while(|&count| count < limit);
+        sizes.chain([limit]).filter(fits).last().unwrap_or(LEAST_CHUNK).min(limit)
+    }
+
+    /// Computes the batch of `rows`, and draws the tokens that its logits are for.
+    fn compute(&mut self, rows: &[Row]) {
+        let begun = Instant::now();
+        let is_short = rows.len() > 1 && self.is_short(self.batch.len());
+        self.signal.interrupt_flag().defer(is_short || self.shifted || !self.limits.interruptible);
+        let decoded = self.backend.decode(&self.batch);
+        self.interrupted = false;
+        match decoded {
+            Ok(Decoded::Done) => {
+                self.shifted = false;
+                self.pace.note(self.batch.len(), begun.elapsed());
+                self.draw(rows);
+            }
+            Ok(Decoded::Interrupted) => {
+                self.interrupted = true;
+                self.rewind(rows);
+            }
+            Ok(Decoded::Full) => self.give_up_cells(rows),
             Err(error) => {
-                for &index in rows {
-                    self.retire(index, Ending::Failed(error.clone()));
+                for row in rows {
+                    self.retire(row.turn, Ending::Failed(error.clone()));
                 }
-                false
             }
         }
+    }
+
+    fn is_short(&self, count: usize) -> bool {
+        let bound = if self.interrupted { SHORT_AGAIN } else { SHORT };
+        self.pace.expect(count).is_some_and(|time| time <= bound)
     }
 
     /// Takes an interrupted batch out of the KV cache again, so that it can be computed anew.
-    fn rewind(&mut self, index: usize) {
-        if let Some(slot) = &mut self.slots[index] {
-            let kept = slot.n_past();
-            if !self.backend.truncate(slot.sequence(), kept as u32) {
-                slot.rewound(0);
+    fn rewind(&mut self, rows: &[Row]) {
+        for row in rows {
+            if let Some(slot) = self.running.get_mut(&row.turn) {
+                let kept = self.kv.rewind(&mut *self.backend, slot.sequence(), slot.n_past());
+                slot.rewound(kept);
             }
         }
     }
 
-    /// Draws a token for each of `rows`; the last `count` batch entries of each gave its logits.
-    fn draw(&mut self, rows: &[usize], count: usize) {
-        let at = Instant::now();
-        for (row, &index) in rows.iter().enumerate() {
-            let Some(slot) = &mut self.slots[index] else { continue };
-            slot.decoded(count);
-            let ending = match self.backend.logits((row + 1) * count - 1) {
-                Ok(logits) => slot.advance(logits, &self.vocab, self.limits, at),
-                Err(error) => Some(Ending::Failed(error)),
-            };
-            if let Some(ending) = ending {
-                self.retire(index, ending);
+    /// The backend has less room than our book says: something has to go, so that the next
+    /// attempt is another one.
+    fn give_up_cells(&mut self, rows: &[Row]) {
+        self.rewind(rows);
+        if self.kv.evict(&mut *self.backend) {
+            return;
+        }
+        match (self.running.len(), self.running.last_key_value()) {
+            (2.., Some((&last, _))) => {
+                self.park(last);
+                self.kv.evict(&mut *self.backend);
             }
+            (_, Some((&last, _))) => {
+                let error = Error::new(ErrorKind::Backend, "the KV cache has no room for one job");
+                self.retire(last, Ending::Failed(error));
+            }
+            (_, None) => {}
+        }
+    }
+
+    /// Notes what was computed, and draws a token for each of `rows` that is complete.
+    fn draw(&mut self, rows: &[Row]) {
+        let at = Instant::now();
+        let mut end = 0;
+        for row in rows {
+            let tokens = end..end + row.count;
+            end = tokens.end;
+            let Some(slot) = self.running.get_mut(&row.turn) else { continue };
+            let ids = self.batch[tokens].iter().map(|token| token.token);
+            self.kv.extend(slot.sequence(), &ids.collect::<Vec<_>>());
+            slot.decoded(row.count);
+            if slot.is_at_mark() {
+                self.kv.keep_copy(&mut *self.backend, slot.sequence());
+            }
+            if slot.pending() > 0 {
+                continue;
+            }
+            let step = match self.backend.logits(end - 1) {
+                Ok(logits) => slot.advance(logits, &self.vocab, self.limits, at),
+                Err(error) => Step::End(Ending::Failed(error)),
+            };
+            match step {
+                Step::More => {}
+                Step::Shift => self.shift(row.turn),
+                Step::End(ending) => self.retire(row.turn, ending),
+            }
+        }
+    }
+
+    /// Makes room in a full context. What cannot be moved in the cache is computed again.
+    fn shift(&mut self, turn: Turn) {
+        let Some(slot) = self.running.get_mut(&turn) else { return };
+        let (at, count) = slot.forget();
+        if self.kv.shift(&mut *self.backend, slot.sequence(), at, count) {
+            self.shifted = true;
+        } else {
+            let kept = self.kv.rewind(&mut *self.backend, slot.sequence(), at);
+            slot.rewound(kept);
+        }
+    }
+}
+
+impl Input {
+    /// How long the text is that has to be tokenised.
+    fn bytes(&self) -> usize {
+        match self {
+            Input::Text { text, .. } => text.len(),
+            Input::Tokens(_) => 0,
         }
     }
 }

@@ -11,6 +11,7 @@ use super::job::{Job, Outcome};
 use crate::backend::{BatchToken, Limits, Vocab};
 use crate::chat::TextFilter;
 use crate::error::{Error, ErrorKind};
+use crate::request::ContextShift;
 use crate::sampling::{Params, Sampler};
 
 /// What the prompt is when it reaches the worker.
@@ -29,6 +30,11 @@ pub(super) struct Task {
     pub(super) seed: u64,
     pub(super) stop: Vec<String>,
     pub(super) max_tokens: usize,
+    pub(super) priority: i32,
+    /// Whether a prefix that is there is taken over, and what is computed is kept.
+    pub(super) cache_prompt: bool,
+    /// What to drop when the context is full; `None` ends the answer.
+    pub(super) context_shift: Option<ContextShift>,
     pub(super) completion: Completion,
 }
 
@@ -44,23 +50,38 @@ impl Work for Task {
     }
 }
 
-/// A generation in a slot.
+/// What follows a token that was drawn.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// The next one.
+    More,
+    /// Room in the context, then the next one.
+    Shift,
+    /// Nothing: that was the last.
+    End(Ending),
+}
+
+/// A generation that has begun: in a slot, or waiting for one again.
 pub(super) struct Slot {
     task: Task,
+    /// Its place in the KV cache, while it has one.
     sequence: u32,
     tokens: Vec<u32>,
     n_prompt: usize,
     /// Tokens whose keys and values are in the KV cache: a prefix of `tokens`, never all.
     n_past: usize,
+    /// Lengths of the prompt at which a copy of the state is kept, in rising order.
+    marks: Vec<usize>,
     sampler: Sampler,
     filter: TextFilter,
     admitted: Instant,
+    seated: bool,
     first_token: Option<Instant>,
 }
 
 impl Slot {
-    /// Puts `task` with its prompt's `tokens`, at least one, into `sequence`.
-    pub(super) fn new(mut task: Task, tokens: Vec<u32>, sequence: u32, admitted: Instant) -> Self {
+    /// Puts `task` together with its prompt's `tokens`, at least one.
+    pub(super) fn new(mut task: Task, tokens: Vec<u32>, admitted: Instant) -> Self {
         let mut sampler = Sampler::new(std::mem::take(&mut task.params), task.seed);
         for &token in &tokens {
             sampler.accept(token);
@@ -68,16 +89,52 @@ impl Slot {
         task.completion.prompt_tokens = tokens.len();
         task.completion.timings.queued = admitted - task.job.started();
         Self {
-            sequence,
+            sequence: 0,
             n_prompt: tokens.len(),
             n_past: 0,
+            marks: Vec::new(),
             sampler,
             filter: TextFilter::new(std::mem::take(&mut task.stop)),
             admitted,
+            seated: false,
             first_token: None,
             tokens,
             task,
         }
+    }
+
+    /// Gives it `sequence`, which holds its first `held` tokens.
+    pub(super) fn seat(&mut self, sequence: u32, held: usize) {
+        self.sequence = sequence;
+        self.n_past = held;
+        if !std::mem::replace(&mut self.seated, true) {
+            self.task.completion.cached_tokens = held;
+        }
+    }
+
+    /// Where to stop a prefill to keep a copy of the state; each below the prompt's length.
+    pub(super) fn mark(&mut self, lengths: impl IntoIterator<Item = usize>) {
+        let ahead =
+            lengths.into_iter().filter(|length| (self.n_past + 1..self.n_prompt).contains(length));
+        self.marks = ahead.collect();
+        self.marks.sort_unstable();
+    }
+
+    /// Whether a copy of the state should be kept now; once for each mark.
+    pub(super) fn is_at_mark(&mut self) -> bool {
+        let reached = self.marks.first() == Some(&self.n_past);
+        if reached {
+            self.marks.remove(0);
+        }
+        reached
+    }
+
+    pub(super) fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    pub(super) fn caches_prompt(&self) -> bool {
+        self.task.cache_prompt
     }
 
     /// Whether the request asks for no tokens at all: its prompt's length was the question.
@@ -89,10 +146,6 @@ impl Slot {
     pub(super) fn finish_empty(mut self) {
         self.task.completion.finish_reason = Some("length");
         self.finish(Ending::Done);
-    }
-
-    pub(super) fn admitted(&self) -> Instant {
-        self.admitted
     }
 
     pub(super) fn job(&self) -> &Job {
@@ -108,8 +161,14 @@ impl Slot {
         self.tokens.len() - self.n_past
     }
 
-    /// Appends the next `count` pending tokens to `batch`; true when logits will come of it.
-    pub(super) fn batch(&self, count: usize, batch: &mut Vec<BatchToken>) -> bool {
+    /// How many of the pending tokens the next batch takes, at most `limit`.
+    pub(super) fn chunk(&self, limit: usize) -> usize {
+        let stop = self.marks.first().map_or(usize::MAX, |mark| mark - self.n_past);
+        self.pending().min(limit).min(stop)
+    }
+
+    /// Appends the next `count` pending tokens to `batch`.
+    pub(super) fn batch(&self, count: usize, batch: &mut Vec<BatchToken>) {
         let end = self.n_past + count;
         for position in self.n_past..end {
             batch.push(BatchToken {
@@ -119,13 +178,12 @@ impl Slot {
                 output: position + 1 == self.tokens.len(),
             });
         }
-        end == self.tokens.len()
     }
 
     /// `count` more tokens are in the KV cache. Tells the reader of a long prompt how far it is.
     pub(super) fn decoded(&mut self, count: usize) {
         self.n_past += count;
-        if self.n_past < self.n_prompt {
+        if self.n_past < self.n_prompt && self.first_token.is_none() {
             let progress = self.n_past as f32 / self.n_prompt as f32;
             self.task.job.push_progress(progress);
         }
@@ -140,23 +198,23 @@ impl Slot {
         self.n_past
     }
 
-    /// Draws the next token from `logits`, computed at `at`. Returns the ending if that was the last.
+    /// Draws the next token from `logits`, computed at `at`.
     pub(super) fn advance(
         &mut self,
         logits: &mut [f32],
         vocab: &Vocab,
         limits: Limits,
         at: Instant,
-    ) -> Option<Ending> {
+    ) -> Step {
         let first = *self.first_token.get_or_insert(at);
         self.task.completion.timings.prompt = first - self.admitted;
         self.task.completion.timings.predicted = at - first;
         let Some(token) = self.sampler.sample(logits) else {
             let message = "the model computed no usable logits; the file may be damaged";
-            return Some(Ending::Failed(Error::new(ErrorKind::Backend, message)));
+            return Step::End(Ending::Failed(Error::new(ErrorKind::Backend, message)));
         };
         if vocab.is_end_of_generation(token) {
-            return Some(self.end("stop", at));
+            return Step::End(self.end("stop", at));
         }
         self.sampler.accept(token);
         self.tokens.push(token);
@@ -164,11 +222,30 @@ impl Slot {
         let chunk = self.filter.push(vocab.piece(token));
         self.say(Some(token), chunk.text, at);
         if chunk.stopped {
-            return Some(self.end("stop", at));
+            return Step::End(self.end("stop", at));
         }
-        let full = self.tokens.len() >= limits.n_ctx as usize;
-        let enough = self.task.completion.completion_tokens >= self.task.max_tokens;
-        (full || enough).then(|| self.end("length", at))
+        let is_full = self.tokens.len() >= limits.n_ctx as usize;
+        let is_enough = self.task.completion.completion_tokens >= self.task.max_tokens;
+        match self.task.context_shift {
+            Some(_) if is_full && !is_enough => Step::Shift,
+            _ if is_full || is_enough => Step::End(self.end("length", at)),
+            _ => Step::More,
+        }
+    }
+
+    /// Drops the oldest tokens but the first ones that are to stay, as llama-server's context
+    /// shift does. Returns from where on, and how many.
+    pub(super) fn forget(&mut self) -> (usize, usize) {
+        let shift = self.task.context_shift.unwrap_or_default();
+        let length = self.tokens.len();
+        let asked = shift.n_keep.map_or(self.n_prompt, |count| count as usize);
+        // The first token takes much of the attention in most models (Xiao et al. 2023).
+        let keep = asked.clamp(1, length - length / 4);
+        let after = length - keep;
+        let drop = shift.n_discard.map_or(after / 2, |count| count as usize).clamp(1, after - 1);
+        self.tokens.drain(keep..keep + drop);
+        self.n_past -= drop;
+        (keep, drop)
     }
 
     fn end(&mut self, reason: &'static str, at: Instant) -> Ending {

@@ -165,7 +165,7 @@ impl Worker {
         options: LoadOptions,
         setup: Setup,
     ) -> Result<(Arc<Model>, Service)> {
-        let LoadedText { backend, limits, vocab, info } = loaded;
+        let LoadedText { backend, limits, vocab, info, .. } = loaded;
         let vocab = Arc::new(vocab);
         let scheduler = Scheduler::new(backend, limits, Arc::clone(&vocab), self.signal.clone());
         let template = options.chat_template;

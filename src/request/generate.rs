@@ -51,6 +51,16 @@ pub struct SamplingFields {
     pub logit_bias: Vec<(u32, f32)>,
 }
 
+/// What to drop when the context is full, so that the answer can go on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ContextShift {
+    /// Tokens that stay at the front, at least one; by default the prompt. At most three quarters
+    /// of the context stay.
+    pub n_keep: Option<u32>,
+    /// Tokens to drop behind them; by default half of the rest.
+    pub n_discard: Option<u32>,
+}
+
 /// A checked request for text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GenerateRequest {
@@ -62,6 +72,13 @@ pub struct GenerateRequest {
     pub max_tokens: Option<u32>,
     /// Texts that end the answer; they are not part of it.
     pub stop: Vec<String>,
+    /// Jobs of higher priority go first, and take slots from those of lower; -1,000 to 1,000.
+    pub priority: i32,
+    /// Whether a prefix that an earlier job computed is taken over, and what this one computes
+    /// is kept for later ones.
+    pub cache_prompt: bool,
+    /// How to go on in a full context; `None` ends the answer there.
+    pub context_shift: Option<ContextShift>,
     /// The job ends with `FLUID_DEADLINE` after this time, waiting included.
     pub deadline: Option<Duration>,
     /// `model` as the request names it, for the result.
@@ -113,6 +130,9 @@ impl GenerateRequest {
             sampling: sampling(&mut fields)?,
             max_tokens: max_tokens(&mut fields)?,
             stop: stop(&mut fields)?,
+            priority: fields.integer("priority", -1_000..=1_000)?.unwrap_or(0) as i32,
+            cache_prompt: fields.boolean("cache_prompt")?.unwrap_or(true),
+            context_shift: context_shift(&mut fields)?,
             deadline: options::deadline(&mut fields)?,
             model: fields.string("model")?.map(str::to_owned),
         };
@@ -238,6 +258,18 @@ fn max_tokens(fields: &mut Fields<'_>) -> Result<Option<u32>> {
     let older = fields.integer("max_tokens", range.clone())?;
     let newer = fields.integer("max_completion_tokens", range)?;
     Ok(newer.or(older).map(|count| count as u32))
+}
+
+/// llama-server's fields. `n_keep` -1 is the whole prompt, as there.
+fn context_shift(fields: &mut Fields<'_>) -> Result<Option<ContextShift>> {
+    let is_on = fields.boolean("context_shift")?.unwrap_or(false);
+    let n_keep = fields.integer("n_keep", -1..=i64::from(i32::MAX))?;
+    let n_discard = fields.integer("n_discard", 0..=i64::from(i32::MAX))?;
+    let shift = ContextShift {
+        n_keep: n_keep.and_then(|count| u32::try_from(count).ok()),
+        n_discard: n_discard.filter(|&count| count > 0).map(|count| count as u32),
+    };
+    Ok(is_on.then_some(shift))
 }
 
 fn stop(fields: &mut Fields<'_>) -> Result<Vec<String>> {

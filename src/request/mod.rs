@@ -3,12 +3,14 @@
 
 mod fields;
 mod generate;
+mod kv_options;
 mod messages;
 mod options;
 mod transcribe;
 mod vad;
 
-pub use generate::{GenerateRequest, Prompt, SamplingFields};
+pub use generate::{ContextShift, GenerateRequest, Prompt, SamplingFields};
+pub use kv_options::{CacheType, FlashAttention, KvOptions, ThreadOptions, ThreadPriority};
 pub use options::{EngineOptions, LoadOptions};
 pub use transcribe::{ResponseFormat, SpeechTask, TranscribeRequest};
 pub use vad::VadOptions;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::fields::Fields;
+use super::kv_options::{KvOptions, ThreadOptions};
 use super::parse_object;
 use crate::error::{Error, Result};
 
@@ -48,12 +49,15 @@ impl EngineOptions {
 /// Options of `fluid_load_model`, in llama.cpp's names where it has one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadOptions {
-    /// Context of one job in tokens, 8 to 16,777,216; by default the model's own, at most 4,096.
+    /// Context of one job in tokens, 8 to 16,777,216; by default the model's own, as far as it
+    /// fits into the KV cache's memory.
     pub n_ctx: Option<u32>,
     /// Jobs that run together, 1 to 64.
     pub n_parallel: u32,
-    /// Threads that compute, 1 to 512; by default one for each physical core.
-    pub n_threads: Option<u32>,
+    /// The KV cache.
+    pub kv: KvOptions,
+    /// The threads that compute.
+    pub threads: ThreadOptions,
     /// Most tokens of one computation, 1 to 8,192: what a cancel may have to wait for.
     pub n_ubatch: u32,
     /// Map the file into memory (true) or read it (false).
@@ -79,7 +83,8 @@ impl Default for LoadOptions {
         Self {
             n_ctx: None,
             n_parallel: 4,
-            n_threads: None,
+            kv: KvOptions::default(),
+            threads: ThreadOptions::default(),
             n_ubatch: 512,
             use_mmap: true,
             device: "AUTO".to_owned(),
@@ -93,7 +98,7 @@ impl Default for LoadOptions {
     }
 }
 
-const LOAD_KEYS: &str = "n_ctx, n_parallel, n_threads, n_ubatch, use_mmap, device, cache_dir, \
+const LOAD_KEYS: &str = "n_ctx, n_parallel, n_ubatch, use_mmap, device, cache_dir, \
      inference_precision, vad_model, chat_template, deadline_ms";
 
 impl LoadOptions {
@@ -109,7 +114,8 @@ impl LoadOptions {
         if let Some(count) = fields.integer("n_parallel", 1..=64)? {
             options.n_parallel = count as u32;
         }
-        options.n_threads = fields.integer("n_threads", 1..=512)?.map(|n| n as u32);
+        options.kv = KvOptions::parse(&mut fields)?;
+        options.threads = ThreadOptions::parse(&mut fields)?;
         if let Some(count) = fields.integer("n_ubatch", 1..=8_192)? {
             options.n_ubatch = count as u32;
         }
@@ -124,7 +130,8 @@ impl LoadOptions {
         options.cache_dir = path(&mut fields, "cache_dir")?;
         options.inference_precision = precision(&mut fields)?;
         options.vad_model = path(&mut fields, "vad_model")?;
-        refuse_unknown(&fields, LOAD_KEYS)?;
+        let known = [LOAD_KEYS, KvOptions::KEYS, ThreadOptions::KEYS].join(", ");
+        refuse_unknown(&fields, &known)?;
         Ok(options)
     }
 }

@@ -63,12 +63,12 @@ pub use rules::Rules;
 pub use special::Special;
 pub use vocabulary::{Language, Vocabulary};
 
-/// Samples per second of the audio that Whisper and Silero VAD hear.
-pub const SAMPLE_RATE: u32 = 16_000;
-/// Frames of the log-mel spectrogram per second: one per 10 ms, 160 samples.
-pub const FRAMES_PER_SECOND: u32 = 100;
+use crate::audio::{FRAME_SAMPLES, SAMPLE_RATE, WINDOW_SAMPLES};
+
+/// Frames of the log-mel spectrogram per second: one per 10 ms.
+pub const FRAMES_PER_SECOND: u32 = SAMPLE_RATE / FRAME_SAMPLES as u32;
 /// Frames of one window: 30 s.
-pub const WINDOW_FRAMES: u32 = 3_000;
+pub const WINDOW_FRAMES: u32 = (WINDOW_SAMPLES / FRAME_SAMPLES) as u32;
 /// Frames that one timestamp token advances: 20 ms.
 pub const FRAMES_PER_TIMESTAMP: u32 = 2;
 

@@ -10,7 +10,7 @@ use super::{Segment, FRAMES_PER_SECOND, FRAMES_PER_TIMESTAMP};
 
 /// Where a window lies in the audio, in frames of 10 ms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct Extent {
     /// Its first frame.
     pub seek: u32,
     /// How many of its frames hold audio: 3000, or fewer at the end of the audio.
@@ -46,18 +46,33 @@ pub struct Split {
     pub unfinished: bool,
 }
 
+impl Split {
+    /// Where the segments have words: has the next window begin no sooner than the last word ended,
+    /// which may be after the timestamp that the window was cut at. That word would be heard twice.
+    /// OpenAI's `transcribe` goes on at the last word, too, but also where that is earlier.
+    pub fn skip_timed_words(&mut self, extent: Extent) {
+        let last = self.segments.iter().rev().find_map(|segment| segment.words.last());
+        if let (Some(word), true) = (last, self.unfinished) {
+            let end = (word.end * f64::from(FRAMES_PER_SECOND)).round() as u32;
+            let heard = end.saturating_sub(extent.seek).min(extent.frames);
+            self.advance = self.advance.max(heard);
+            self.unfinished = self.advance < extent.frames;
+        }
+    }
+}
+
 /// Splits `decoded` at its timestamps. Segments are numbered from `first_id`.
-pub fn split(vocabulary: &Vocabulary, decoded: &Decoded, place: Place, first_id: u32) -> Split {
+pub fn split(vocabulary: &Vocabulary, decoded: &Decoded, extent: Extent, first_id: u32) -> Split {
     let tokens = &decoded.tokens;
     let is_timestamp = |i: usize| tokens.get(i).is_some_and(|&t| vocabulary.is_timestamp(t));
     let closed =
         tokens.len() >= 2 && is_timestamp(tokens.len() - 1) && !is_timestamp(tokens.len() - 2);
     let mut ends: Vec<usize> =
         (1..tokens.len()).filter(|&i| is_timestamp(i) && is_timestamp(i - 1)).collect();
-    let mut builder = Builder { vocabulary, decoded, place, first_id, segments: Vec::new() };
+    let mut builder = Builder { vocabulary, decoded, extent, first_id, segments: Vec::new() };
     if ends.is_empty() {
         builder.push_whole();
-        let advance = place.frames.max(1);
+        let advance = extent.frames.max(1);
         return Split { segments: builder.segments, advance, unfinished: false };
     }
     if closed {
@@ -70,17 +85,17 @@ pub fn split(vocabulary: &Vocabulary, decoded: &Decoded, place: Place, first_id:
     }
     // No speech follows a single closing timestamp; the reference says so, too.
     let last = builder.frames(&tokens[..start], usize::checked_sub(start, 1));
-    let advance = if closed { place.frames } else { last.unwrap_or(place.frames) };
+    let advance = if closed { extent.frames } else { last.unwrap_or(extent.frames) };
     // A window that ends where it began would be decoded for ever.
-    let advance = if advance == 0 { place.frames } else { advance };
-    let unfinished = !closed && advance < place.frames;
+    let advance = if advance == 0 { extent.frames } else { advance };
+    let unfinished = !closed && advance < extent.frames;
     Split { segments: builder.segments, advance: advance.max(1), unfinished }
 }
 
 struct Builder<'a> {
     vocabulary: &'a Vocabulary,
     decoded: &'a Decoded,
-    place: Place,
+    extent: Extent,
     first_id: u32,
     segments: Vec<Segment>,
 }
@@ -89,14 +104,14 @@ impl Builder<'_> {
     /// The time that `tokens[i]` tells, in frames from the window's begin, within the window.
     fn frames(&self, tokens: &[u32], i: Option<usize>) -> Option<u32> {
         let steps = self.vocabulary.timestamp_steps(*tokens.get(i?)?)?;
-        Some(steps.saturating_mul(FRAMES_PER_TIMESTAMP).min(self.place.frames))
+        Some(steps.saturating_mul(FRAMES_PER_TIMESTAMP).min(self.extent.frames))
     }
 
     /// The tokens between two cuts; what has no timestamp ends with the window.
     fn push_piece(&mut self, tokens: &[u32]) {
         let start = self.frames(tokens, Some(0)).unwrap_or(0);
         let end = self.frames(tokens, tokens.len().checked_sub(1));
-        self.push(start, end.unwrap_or(self.place.frames), tokens);
+        self.push(start, end.unwrap_or(self.extent.frames), tokens);
     }
 
     /// All tokens as one segment: there is no pair of timestamps. It begins with the window, or
@@ -106,7 +121,7 @@ impl Builder<'_> {
         let start = self.frames(tokens, Some(0)).unwrap_or(0);
         let last = tokens.iter().rposition(|&token| self.vocabulary.is_timestamp(token));
         let end = self.frames(tokens, last).filter(|&end| end > start);
-        self.push(start, end.unwrap_or(self.place.frames), tokens);
+        self.push(start, end.unwrap_or(self.extent.frames), tokens);
     }
 
     /// Adds a segment, unless it has no length or no text.
@@ -116,12 +131,12 @@ impl Builder<'_> {
             return;
         }
         let seconds = |frames: u32| {
-            f64::from(self.place.seek.saturating_add(frames)) / f64::from(FRAMES_PER_SECOND)
+            f64::from(self.extent.seek.saturating_add(frames)) / f64::from(FRAMES_PER_SECOND)
         };
         let count = u32::try_from(self.segments.len()).unwrap_or(u32::MAX);
         self.segments.push(Segment {
             id: self.first_id.saturating_add(count),
-            seek: self.place.seek,
+            seek: self.extent.seek,
             start: seconds(start),
             end: seconds(end),
             text,
@@ -139,9 +154,9 @@ impl Builder<'_> {
 mod tests {
     use super::*;
     use crate::sampling::Rng;
-    use crate::speech::testing;
+    use crate::speech::{testing, Word};
 
-    const PLACE: Place = Place { seek: 1000, frames: 3000 };
+    const EXTENT: Extent = Extent { seek: 1000, frames: 3000 };
 
     /// A window's tokens: numbers are timestamps in seconds, words are text.
     fn tokens(vocabulary: &Vocabulary, script: &str) -> Vec<u32> {
@@ -153,12 +168,12 @@ mod tests {
         script.split(' ').filter(|part| !part.is_empty()).flat_map(one).collect()
     }
 
-    fn split_script(script: &str, place: Place) -> (Vec<(f64, f64, String)>, u32, bool) {
+    fn split_script(script: &str, extent: Extent) -> (Vec<(f64, f64, String)>, u32, bool) {
         let vocabulary = testing::small();
         let decoded = Decoded { tokens: tokens(&vocabulary, script), ..Decoded::default() };
-        let split = split(&vocabulary, &decoded, place, 7);
+        let split = split(&vocabulary, &decoded, extent, 7);
         let list = split.segments.iter().zip(7..).map(|(segment, id)| {
-            assert_eq!((segment.id, segment.seek), (id, place.seek));
+            assert_eq!((segment.id, segment.seek), (id, extent.seek));
             (segment.start, segment.end, segment.text.clone())
         });
         (list.collect(), split.advance, split.unfinished)
@@ -170,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_closing_timestamp_ends_the_window() {
-        let (segments, advance, unfinished) = split_script("0.0 so 7.6 7.6 ask 10.6", PLACE);
+        let (segments, advance, unfinished) = split_script("0.0 so 7.6 7.6 ask 10.6", EXTENT);
         assert_eq!(segments, [text(10.0, 17.6, " so"), text(17.6, 20.6, " ask")]);
         assert_eq!((advance, unfinished), (3000, false));
     }
@@ -178,17 +193,44 @@ mod tests {
     #[test]
     fn what_follows_the_last_pair_is_decoded_again() {
         let (segments, advance, unfinished) =
-            split_script("0.5 so 7.6 8.0 ask 26.0 26.4 what", PLACE);
+            split_script("0.5 so 7.6 8.0 ask 26.0 26.4 what", EXTENT);
         assert_eq!(segments, [text(10.5, 17.6, " so"), text(18.0, 36.0, " ask")]);
         // From the last pair's first half, as the reference does.
         assert_eq!((advance, unfinished), (2600, true));
-        let (segments, advance, unfinished) = split_script("0.0 so 30.0 30.0", PLACE);
+        let (segments, advance, unfinished) = split_script("0.0 so 30.0 30.0", EXTENT);
         assert_eq!((segments.len(), advance, unfinished), (1, 3000, false));
     }
 
     #[test]
+    fn a_word_that_ends_after_the_cut_is_not_heard_again() {
+        let vocabulary = testing::small();
+        let script = tokens(&vocabulary, "0.5 so 7.6 8.0 ask 26.0 26.4 what");
+        let decoded = Decoded { tokens: script, ..Decoded::default() };
+        for (end, advance, unfinished) in [
+            (None, 2600, true),
+            (Some(35.2), 2600, true),
+            (Some(36.37), 2637, true),
+            (Some(40.0), 3000, false),
+            (Some(41.0), 3000, false),
+        ] {
+            let mut split = split(&vocabulary, &decoded, EXTENT, 0);
+            let word = |end| Word { word: " ask".into(), start: 30.0, end, probability: 1.0 };
+            split.segments[1].words.extend(end.map(word));
+            split.skip_timed_words(EXTENT);
+            assert_eq!((split.advance, split.unfinished), (advance, unfinished), "{end:?}");
+        }
+        // Nothing was left out of this one: its window is done.
+        let closed = Decoded { tokens: tokens(&vocabulary, "0.0 so 7.6"), ..Decoded::default() };
+        let mut split = split(&vocabulary, &closed, EXTENT, 0);
+        let word = Word { word: " so".into(), start: 10.0, end: 17.9, probability: 1.0 };
+        split.segments[0].words.push(word);
+        split.skip_timed_words(EXTENT);
+        assert_eq!((split.advance, split.unfinished), (3000, false));
+    }
+
+    #[test]
     fn without_pairs_the_window_is_one_segment() {
-        let whole = |script| split_script(script, PLACE);
+        let whole = |script| split_script(script, EXTENT);
         assert_eq!(whole("so ask"), (vec![text(10.0, 40.0, " so ask")], 3000, false));
         assert_eq!(whole("0.0 so ask"), (vec![text(10.0, 40.0, " so ask")], 3000, false));
         assert_eq!(whole("1.2 so ask 5.0"), (vec![text(11.2, 15.0, " so ask")], 3000, false));
@@ -198,18 +240,18 @@ mod tests {
 
     #[test]
     fn empty_and_blank_segments_are_dropped_and_the_rest_numbered_on() {
-        let (segments, advance, _) = split_script("0.0 so 2.0 2.0 2.0 ask 4.0 4.0", PLACE);
+        let (segments, advance, _) = split_script("0.0 so 2.0 2.0 2.0 ask 4.0 4.0", EXTENT);
         assert_eq!(segments, [text(10.0, 12.0, " so"), text(12.0, 14.0, " ask")]);
         assert_eq!(advance, 400);
     }
 
     #[test]
     fn times_end_with_the_audio() {
-        let place = Place { seek: 500, frames: 1100 };
-        let (segments, advance, unfinished) = split_script("0.0 so 7.6 7.6 ask 29.0", place);
+        let extent = Extent { seek: 500, frames: 1100 };
+        let (segments, advance, unfinished) = split_script("0.0 so 7.6 7.6 ask 29.0", extent);
         assert_eq!(segments[1], text(12.6, 16.0, " ask"));
         assert_eq!((advance, unfinished), (1100, false));
-        let (segments, advance, _) = split_script("20.0 so 29.0 29.0", place);
+        let (segments, advance, _) = split_script("20.0 so 29.0 29.0", extent);
         assert_eq!((segments, advance), (vec![], 1100));
     }
 
@@ -219,16 +261,16 @@ mod tests {
         let size = u64::from(vocabulary.sizes().vocabulary);
         let mut rng = Rng::new(9);
         for _ in 0..2000 {
-            let place = Place {
+            let extent = Extent {
                 seek: (rng.next_u64() % 100_000) as u32,
                 frames: (rng.next_u64() % 3001) as u32,
             };
             let count = rng.next_u64() % 12;
             let tokens = (0..count).map(|_| (rng.next_u64() % (size + 5)) as u32).collect();
             let decoded = Decoded { tokens, ..Decoded::default() };
-            let split = split(&vocabulary, &decoded, place, 0);
-            assert!((1..=place.frames.max(1)).contains(&split.advance));
-            let (from, to) = (place.seek, place.seek + place.frames);
+            let split = split(&vocabulary, &decoded, extent, 0);
+            assert!((1..=extent.frames.max(1)).contains(&split.advance));
+            let (from, to) = (extent.seek, extent.seek + extent.frames);
             for segment in &split.segments {
                 assert!(segment.start < segment.end, "{decoded:?}");
                 assert!(f64::from(from) / 100.0 <= segment.start);

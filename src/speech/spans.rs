@@ -5,7 +5,7 @@
 //! out; `windows` cuts them, where it knows what else has to fit.
 #![forbid(unsafe_code)]
 
-use super::SAMPLE_RATE;
+use crate::audio::SAMPLE_RATE;
 
 /// Samples per probability: what Silero VAD takes at 16 kHz.
 pub const SAMPLES_PER_PROBABILITY: usize = 512;

@@ -255,7 +255,9 @@ fn is_cut(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_err_and(|e| e.error_len().is_none())
 }
 
-/// The tokens of the form `<|xx|>` and `<|xxx|>`, in the order of their ids.
+/// The added tokens that name a language, in the order of their ids: two or three lowercase letters
+/// between `<|` and `|>`, such as `<|en|>` and `<|yue|>`. Models of English alone have the other
+/// languages' tokens too, but were never trained on them: of theirs only `<|en|>` counts.
 fn language_tokens(added: &HashMap<String, u32>, multilingual: bool) -> Vec<Language> {
     let code = |content: &str| {
         let code = content.strip_prefix("<|")?.strip_suffix("|>")?;

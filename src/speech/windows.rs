@@ -6,11 +6,13 @@
 //! it is least sure to be speech.
 #![forbid(unsafe_code)]
 
+use std::ops::Range;
+
+use super::segments::Extent;
 use super::spans::{Span, SAMPLES_PER_PROBABILITY};
 use super::WINDOW_FRAMES;
+use crate::audio::FRAME_SAMPLES;
 
-/// Samples per frame of the spectrogram; all cuts lie between frames.
-const FRAME: usize = 160;
 /// The most frames that Whisper hears at once: 30 s.
 const MAX: usize = WINDOW_FRAMES as usize;
 /// Silence of so many frames is skipped rather than decoded: 2 s, as faster-whisper's filter
@@ -29,15 +31,19 @@ pub struct Window {
 }
 
 impl Window {
-    /// Its first frame of 10 ms.
-    pub fn seek(&self) -> u32 {
-        u32::try_from(self.start_sample / FRAME).unwrap_or(u32::MAX)
+    /// Where it lies among the audio's samples.
+    pub fn samples(&self) -> Range<usize> {
+        self.start_sample..self.end_sample
     }
 
-    /// Its frames of 10 ms, 1 to 3000; the last one may be partly filled.
-    pub fn frames(&self) -> u32 {
+    /// Where it lies in frames, of which it has 1 to 3000; the last one may be partly filled.
+    pub fn extent(&self) -> Extent {
+        let frames = |count| u32::try_from(count).unwrap_or(u32::MAX);
         let samples = self.end_sample.saturating_sub(self.start_sample);
-        u32::try_from(samples.div_ceil(FRAME)).unwrap_or(u32::MAX)
+        Extent {
+            seek: frames(self.start_sample / FRAME_SAMPLES),
+            frames: frames(samples.div_ceil(FRAME_SAMPLES)),
+        }
     }
 }
 
@@ -49,8 +55,8 @@ pub fn windows(spans: &[Span], probabilities: &[f32], audio_len: usize) -> Vec<W
     // Begin and end of each, in frames.
     let mut list: Vec<(usize, usize)> = Vec::new();
     for span in spans {
-        let end = span.end.min(audio_len).div_ceil(FRAME);
-        let mut start = span.start / FRAME;
+        let end = span.end.min(audio_len).div_ceil(FRAME_SAMPLES);
+        let mut start = span.start / FRAME_SAMPLES;
         if let Some(last) = list.last_mut() {
             // Two spans may share a frame.
             start = start.max(last.1);
@@ -66,8 +72,8 @@ pub fn windows(spans: &[Span], probabilities: &[f32], audio_len: usize) -> Vec<W
         }
     }
     let window = |(start, end): (usize, usize)| Window {
-        start_sample: start * FRAME,
-        end_sample: (end * FRAME).min(audio_len),
+        start_sample: start * FRAME_SAMPLES,
+        end_sample: (end * FRAME_SAMPLES).min(audio_len),
     };
     list.into_iter().map(window).collect()
 }
@@ -76,7 +82,7 @@ pub fn windows(spans: &[Span], probabilities: &[f32], audio_len: usize) -> Vec<W
 /// in the middle of the probability that, with its neighbours, is lowest, of those 20 s to 30 s
 /// in.
 fn cut(start: usize, probabilities: &[f32]) -> usize {
-    let probability_at = |frame: usize| frame * FRAME / SAMPLES_PER_PROBABILITY;
+    let probability_at = |frame: usize| frame * FRAME_SAMPLES / SAMPLES_PER_PROBABILITY;
     let at = |i: usize| probabilities.get(i).copied().filter(|p| !p.is_nan()).unwrap_or(0.0);
     // Three in a row are a tenth of a second: a pause, not the stop of a consonant.
     let around = |i: usize| at(i.saturating_sub(1)) + at(i) + at(i + 1);
@@ -84,7 +90,8 @@ fn cut(start: usize, probabilities: &[f32]) -> usize {
     // Of equals the last: the longest window.
     let places = places.filter(|i| i + 1 < probabilities.len());
     let deepest = places.min_by(|&a, &b| around(a).total_cmp(&around(b)).then(b.cmp(&a)));
-    let middle = |i: usize| (i * SAMPLES_PER_PROBABILITY + SAMPLES_PER_PROBABILITY / 2) / FRAME;
+    let middle =
+        |i: usize| (i * SAMPLES_PER_PROBABILITY + SAMPLES_PER_PROBABILITY / 2) / FRAME_SAMPLES;
     deepest.map_or(start + MAX, middle).clamp(start + 1, start + MAX)
 }
 
@@ -125,7 +132,8 @@ mod tests {
         let list = of(&[(165, 30 * SECOND + 5), (30 * SECOND + 7, 31 * SECOND)], &[], far);
         assert_eq!(list, [(160, 30 * SECOND + 160), (30 * SECOND + 160, 31 * SECOND)]);
         let window = Window { start_sample: 320, end_sample: 801 };
-        assert_eq!((window.seek(), window.frames()), (2, 4));
+        assert_eq!(window.extent(), Extent { seek: 2, frames: 4 });
+        assert_eq!(window.samples(), 320..801);
     }
 
     #[test]
@@ -161,7 +169,7 @@ mod tests {
             assert!(list.windows(2).all(|pair| pair[0].end_sample <= pair[1].start_sample));
             for window in &list {
                 let length = window.end_sample - window.start_sample;
-                assert!(length > 0 && length <= 30 * SECOND && window.frames() <= 3000);
+                assert!(length > 0 && length <= 30 * SECOND && window.extent().frames <= 3000);
                 assert!(window.start_sample % 160 == 0 && window.end_sample <= audio);
             }
             for span in &speech {

@@ -7,7 +7,7 @@
 
 use super::attention::Attention;
 use super::dtw;
-use super::segments::Place;
+use super::segments::Extent;
 use super::vocabulary::{Language, Vocabulary};
 use super::word_split::{self, Part};
 use super::{Segment, Word, FRAMES_PER_SECOND};
@@ -57,7 +57,7 @@ pub fn add(
     vocabulary: &Vocabulary,
     language: Option<&Language>,
     segments: &mut [Segment],
-    place: Place,
+    extent: Extent,
     heard: &Heard,
     last_speech_end: f64,
 ) -> Result<f64> {
@@ -68,7 +68,7 @@ pub fn add(
     let median = median_duration(&timings);
     shorten_at_sentences(&parts, &mut timings, 2.0 * median);
     let words = join(&parts, &timings);
-    let limits = Limits { place, median, end_of_speech: last_speech_end };
+    let limits = Limits { extent, median, end_of_speech: last_speech_end };
     Ok(assign(vocabulary, segments, words, limits))
 }
 
@@ -159,7 +159,7 @@ fn join(parts: &[Part], timings: &[Timing]) -> Vec<Joined> {
 }
 
 struct Limits {
-    place: Place,
+    extent: Extent,
     median: f64,
     end_of_speech: f64,
 }
@@ -171,7 +171,7 @@ fn assign(
     words: Vec<Joined>,
     mut limits: Limits,
 ) -> f64 {
-    let offset = f64::from(limits.place.seek) / f64::from(FRAMES_PER_SECOND);
+    let offset = f64::from(limits.extent.seek) / f64::from(FRAMES_PER_SECOND);
     let mut words = words.into_iter();
     for segment in segments {
         let text = segment.tokens.iter().filter(|token| vocabulary.is_text(**token)).count();

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::attention::Attention;
-use super::segments::{split, Decoded, Place};
+use super::segments::{split, Decoded, Extent};
 use super::testing;
 use super::vocabulary::Vocabulary;
 use super::words::{add, input, text_tokens, Heard};
@@ -12,7 +12,7 @@ use super::{Segment, Word};
 use crate::error::{ErrorKind, Result};
 
 /// A window's segments of `(start, end, text)`, without words.
-fn segments(vocabulary: &Vocabulary, place: Place, script: &[(f64, f64, &str)]) -> Vec<Segment> {
+fn segments(vocabulary: &Vocabulary, extent: Extent, script: &[(f64, f64, &str)]) -> Vec<Segment> {
     let timestamp =
         |seconds: f64| vocabulary.special().timestamp_begin + (seconds * 50.0).round() as u32;
     let mut tokens = Vec::new();
@@ -21,7 +21,7 @@ fn segments(vocabulary: &Vocabulary, place: Place, script: &[(f64, f64, &str)]) 
         tokens.extend(vocabulary.encode(text).unwrap());
         tokens.push(timestamp(*end));
     }
-    split(vocabulary, &Decoded { tokens, ..Decoded::default() }, place, 0).segments
+    split(vocabulary, &Decoded { tokens, ..Decoded::default() }, extent, 0).segments
 }
 
 /// Adds words where the token fed at row `i` attends to the frames from `begins[i]` to
@@ -29,14 +29,14 @@ fn segments(vocabulary: &Vocabulary, place: Place, script: &[(f64, f64, &str)]) 
 fn aligned(
     vocabulary: &Vocabulary,
     list: &mut [Segment],
-    place: Place,
+    extent: Extent,
     begins: &[usize],
     before: f64,
 ) -> Result<f64> {
     let text = text_tokens(vocabulary, list);
     let (tokens, rows) = input(vocabulary, &[vocabulary.special().sot], &text);
     assert_eq!((rows[0], rows.len()), (1, text.len() + 1));
-    let frames = place.frames as usize / 2;
+    let frames = extent.frames as usize / 2;
     let mut weights = vec![0.0; tokens.len() * frames];
     for (i, row) in rows.iter().enumerate().take(begins.len()) {
         let end = begins.get(i + 1).copied().unwrap_or(frames);
@@ -47,7 +47,7 @@ fn aligned(
         rows: &rows,
         probabilities: &vec![0.5; text.len()],
     };
-    add(vocabulary, None, list, place, &heard, before)
+    add(vocabulary, None, list, extent, &heard, before)
 }
 
 fn shown(words: &[Word]) -> Vec<(&str, f64, f64)> {
@@ -57,11 +57,11 @@ fn shown(words: &[Word]) -> Vec<(&str, f64, f64)> {
 #[test]
 fn words_lie_where_their_tokens_attend() {
     let vocabulary = testing::small();
-    let place = Place { seek: 500, frames: 600 };
+    let extent = Extent { seek: 500, frames: 600 };
     let mut list =
-        segments(&vocabulary, place, &[(0.0, 2.0, " hello, hello"), (2.0, 4.0, " hello.")]);
+        segments(&vocabulary, extent, &[(0.0, 2.0, " hello, hello"), (2.0, 4.0, " hello.")]);
     // hello | , | hello | hello | . | end
-    let end = aligned(&vocabulary, &mut list, place, &[20, 40, 45, 70, 100, 105], 5.0).unwrap();
+    let end = aligned(&vocabulary, &mut list, extent, &[20, 40, 45, 70, 100, 105], 5.0).unwrap();
     assert_eq!(shown(&list[0].words), [(" hello,", 5.0, 5.8), (" hello", 5.9, 6.4)]);
     assert_eq!(shown(&list[1].words), [(" hello.", 6.4, 7.0)]);
     assert_eq!((list[0].start, list[0].end), (5.0, 6.4));
@@ -72,12 +72,12 @@ fn words_lie_where_their_tokens_attend() {
 #[test]
 fn a_word_that_swallowed_the_pause_is_shortened() {
     let vocabulary = testing::small();
-    let place = Place { seek: 0, frames: 3000 };
+    let extent = Extent { seek: 0, frames: 3000 };
     let script = [(10.0, 11.6, " hello hello hello hello")];
-    let mut list = segments(&vocabulary, place, &script);
+    let mut list = segments(&vocabulary, extent, &script);
     // The first word takes ten seconds of silence, the others 0.4 s each.
     let begins = [0, 520, 540, 560, 580];
-    aligned(&vocabulary, &mut list, place, &begins, 0.0).unwrap();
+    aligned(&vocabulary, &mut list, extent, &begins, 0.0).unwrap();
     let words = shown(&list[0].words);
     // Not longer than twice the median, and not far before its segment.
     assert_eq!(words[0], (" hello", 9.6, 10.4));
@@ -91,9 +91,9 @@ fn a_word_that_swallowed_the_pause_is_shortened() {
 #[test]
 fn a_last_word_that_runs_on_ends_with_its_segment() {
     let vocabulary = testing::small();
-    let place = Place { seek: 0, frames: 3000 };
-    let mut list = segments(&vocabulary, place, &[(0.0, 1.4, " hello hello hello")]);
-    aligned(&vocabulary, &mut list, place, &[0, 20, 40, 900], 0.0).unwrap();
+    let extent = Extent { seek: 0, frames: 3000 };
+    let mut list = segments(&vocabulary, extent, &[(0.0, 1.4, " hello hello hello")]);
+    aligned(&vocabulary, &mut list, extent, &[0, 20, 40, 900], 0.0).unwrap();
     assert_eq!(list[0].words[2].end, 1.4);
     assert_eq!(list[0].end, 1.4);
 }
@@ -101,15 +101,15 @@ fn a_last_word_that_runs_on_ends_with_its_segment() {
 #[test]
 fn nothing_to_align_is_no_error_and_a_wrong_shape_is_one() {
     let vocabulary = testing::small();
-    let place = Place { seek: 0, frames: 100 };
+    let extent = Extent { seek: 0, frames: 100 };
     let attention = Attention { heads: 0, tokens: 0, frames: 0, weights: &[] };
     let heard = Heard { attention, rows: &[], probabilities: &[] };
-    assert_eq!(add(&vocabulary, None, &mut [], place, &heard, 3.5), Ok(3.5));
-    let mut list = segments(&vocabulary, place, &[(0.0, 1.0, " hello")]);
-    let error = add(&vocabulary, None, &mut list, place, &heard, 0.0).unwrap_err();
+    assert_eq!(add(&vocabulary, None, &mut [], extent, &heard, 3.5), Ok(3.5));
+    let mut list = segments(&vocabulary, extent, &[(0.0, 1.0, " hello")]);
+    let error = add(&vocabulary, None, &mut list, extent, &heard, 0.0).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Backend);
     let heard = Heard { rows: &[0, 1], probabilities: &[1.0], ..heard };
-    let error = add(&vocabulary, None, &mut list, place, &heard, 0.0).unwrap_err();
+    let error = add(&vocabulary, None, &mut list, extent, &heard, 0.0).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Backend);
 }
 

@@ -223,7 +223,7 @@ static void side_by_side(void) {
     free(same_text(models[2])); /* the other engine is as it was */
     for (int i = 0; i < 4; i++) {
         free(texts[i]);
-        /* freed with its engine, or not yet */
+        /* the first engine took its two models along; the second one's are still open */
         EXPECT(fluid_model_free(models[i]), i < 2 ? FLUID_ERROR_INVALID_HANDLE : FLUID_OK);
     }
     EXPECT(fluid_engine_free(engines[1]), FLUID_OK);

@@ -1,5 +1,6 @@
 //! Runs a test's cases in child processes, so that a case that ends its process is found and named.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test uses a part")]
+#![allow(clippy::print_stdout, reason = "the seeds and figures are the output")]
 
 use std::collections::BTreeMap;
 use std::env;
@@ -12,14 +13,52 @@ use std::time::Duration;
 
 const RANGE: &str = "FLUID_CHILD_RANGE";
 const CHILDREN: usize = 2;
+/// Failures that a message names.
+const MOST_SHOWN: usize = 50;
 /// Far beyond what a case takes, on a machine under load too.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How often each outcome came, and the cases that failed or ended their process.
 #[derive(Debug, Default)]
-pub struct Tally {
-    pub outcomes: BTreeMap<String, u64>,
-    pub failures: Vec<String>,
+struct Tally {
+    outcomes: BTreeMap<String, u64>,
+    failures: Vec<String>,
+}
+
+/// In the parent: the seeds that `FLUID_MUTATIONS_FIRST` and `FLUID_MUTATIONS` choose, else the
+/// first `count`.
+pub fn seeds(count: u64) -> Range<u64> {
+    let number =
+        |name: &str, usual| env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual);
+    let first = number("FLUID_MUTATIONS_FIRST", 0);
+    first..first + number("FLUID_MUTATIONS", count)
+}
+
+/// In the parent: [`run_parent`], and prints how often each outcome came. Fails where a seed failed,
+/// and where one of `expected` never came.
+pub fn run_all(
+    name: &str,
+    seeds: Range<u64>,
+    batch: u64,
+    expected: &[&str],
+    describe: impl Fn(u64) -> String + Sync,
+) {
+    let Tally { outcomes, failures } = run_parent(name, seeds.clone(), batch, describe);
+    println!("seeds {seeds:?}: {outcomes:?}");
+    let some = failures.iter().take(MOST_SHOWN).map(String::as_str).collect::<Vec<_>>().join("\n");
+    assert!(failures.is_empty(), "{} seeds failed, among them:\n{some}", failures.len());
+    assert_eq!(outcomes.values().sum::<u64>(), seeds.end - seeds.start, "a seed came to nothing");
+    for outcome in expected {
+        assert!(outcomes.contains_key(*outcome), "nothing came to {outcome}: {outcomes:?}");
+    }
+}
+
+/// In a child: an allocation that a file alone can drive above `bytes` fails instead of taking the
+/// machine along.
+pub fn limit_memory(bytes: u64) {
+    let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+    // SAFETY: `limit` is a valid struct, read during the call only.
+    unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) };
 }
 
 /// In a child: the seeds it was given. `None` in the parent.
@@ -47,7 +86,7 @@ fn say(line: &str) {
 
 /// In the parent: shares `seeds` among children of `batch` seeds each that run the test `name` of
 /// this binary. A seed that ends its child is noted, and the next child goes on behind it.
-pub fn run_parent(
+fn run_parent(
     name: &str,
     seeds: Range<u64>,
     batch: u64,

@@ -1,6 +1,10 @@
 //! Writes GGUF files for tests: any keys and tensors, and tiny random models that really run.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test uses a part")]
 
+pub mod dice;
+
+use self::dice::Dice;
+
 /// A metadata value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
@@ -43,12 +47,12 @@ pub struct Gguf {
     pub version: u32,
     pub keys: Vec<(String, Value)>,
     pub tensors: Vec<Tensor>,
-    random: u64,
+    random: Dice,
 }
 
 impl Gguf {
     pub fn new(seed: u64) -> Self {
-        Self { version: 3, keys: Vec::new(), tensors: Vec::new(), random: seed }
+        Self { version: 3, keys: Vec::new(), tensors: Vec::new(), random: Dice::new(seed) }
     }
 
     /// Sets a key, in place where it is there already.
@@ -105,9 +109,9 @@ impl Gguf {
         self
     }
 
-    /// Uniform in [-1, 1), by splitmix64.
+    /// Uniform in [-1, 1).
     fn next_f32(&mut self) -> f32 {
-        (splitmix(&mut self.random) >> 40) as f32 / (1 << 23) as f32 - 1.0
+        (self.random.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -140,14 +144,6 @@ impl Gguf {
 }
 
 /// The next number of the generator that all of this uses.
-pub fn splitmix(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut mixed = *state;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
-}
-
 fn put_text(out: &mut Vec<u8>, text: &[u8]) {
     out.extend((text.len() as u64).to_le_bytes());
     out.extend(text);

@@ -1,7 +1,14 @@
 //! Seeded damage to GGUF files: of their structure, of their values, of their bytes.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test uses a part")]
 
-use super::gguf::{self, splitmix, Gguf, Tensor, Value};
+mod gguf_names;
+mod gguf_tensors;
+mod gguf_values;
+
+use self::gguf_names::{FAMILIES, GENERAL, SUFFIXES, TEXTS};
+use self::gguf_tensors::damage_tensor;
+use super::gguf::dice::Dice;
+use super::gguf::{self, Gguf, Tensor, Value};
 
 /// A damaged file and what was done to it.
 pub struct Mutant {
@@ -11,7 +18,7 @@ pub struct Mutant {
 
 /// The mutant of a seed: one of the tiny models, damaged once to four times.
 pub fn mutant(seed: u64) -> Mutant {
-    let (name, make) = MODELS[Dice::of(seed).below(MODELS.len())];
+    let (name, make) = dice_of(seed).pick(&MODELS);
     let mut mutant = mutate(make(seed % 7), seed);
     mutant.description.insert_str(0, &format!("{name}; "));
     mutant
@@ -19,7 +26,7 @@ pub fn mutant(seed: u64) -> Mutant {
 
 /// `model`, damaged as the seed says.
 pub fn mutate(mut model: Gguf, seed: u64) -> Mutant {
-    let mut dice = Dice::of(!seed);
+    let mut dice = dice_of(!seed);
     let bytes_only = dice.one_in(4);
     let rounds = match bytes_only {
         true => 0,
@@ -34,6 +41,11 @@ pub fn mutate(mut model: Gguf, seed: u64) -> Mutant {
     Mutant { bytes, description: done.join("; ") }
 }
 
+fn dice_of(seed: u64) -> Dice {
+    // Seeds in a row are far apart, and so are a seed and the one with all its bits turned.
+    Dice::new(seed.wrapping_mul(0x5851_f42d_4c95_7f2d))
+}
+
 type Make = fn(u64) -> Gguf;
 
 const MODELS: [(&str, Make); 6] = [
@@ -44,308 +56,6 @@ const MODELS: [(&str, Make); 6] = [
     ("gpt2", gguf::gpt2),
     ("mamba", gguf::mamba),
 ];
-
-const FAMILIES: &[&str] = &[
-    "llama",
-    "qwen2",
-    "qwen3",
-    "qwen3moe",
-    "gemma",
-    "gemma2",
-    "gemma3",
-    "phi2",
-    "phi3",
-    "gpt2",
-    "gptneox",
-    "falcon",
-    "mpt",
-    "bloom",
-    "starcoder",
-    "starcoder2",
-    "stablelm",
-    "mamba",
-    "mamba2",
-    "rwkv6",
-    "rwkv7",
-    "bert",
-    "nomic-bert",
-    "modern-bert",
-    "jamba",
-    "olmo",
-    "olmo2",
-    "granite",
-    "granitehybrid",
-    "deepseek2",
-    "lfm2",
-    "smollm3",
-    "mistral3",
-    "command-r",
-    "cohere2",
-    "internlm2",
-    "baichuan",
-    "exaone",
-    "chatglm",
-    "glm4",
-    "llama4",
-    "gpt-oss",
-    "qwen2vl",
-    "t5",
-    "clip",
-    "unknown",
-];
-
-const SUFFIXES: &[&str] = &[
-    "context_length",
-    "embedding_length",
-    "embedding_length_out",
-    "block_count",
-    "feed_forward_length",
-    "expert_feed_forward_length",
-    "expert_shared_feed_forward_length",
-    "expert_count",
-    "expert_used_count",
-    "expert_shared_count",
-    "expert_group_count",
-    "expert_group_used_count",
-    "expert_gating_func",
-    "nextn_predict_layers",
-    "n_deepstack_layers",
-    "pooling_type",
-    "leading_dense_block_count",
-    "vocab_size",
-    "interleave_moe_layer_step",
-    "full_attention_interval",
-    "attention.head_count",
-    "attention.head_count_kv",
-    "attention.key_length",
-    "attention.value_length",
-    "attention.key_length_swa",
-    "attention.value_length_swa",
-    "attention.sliding_window",
-    "attention.sliding_window_pattern",
-    "attention.layer_norm_rms_epsilon",
-    "attention.layer_norm_epsilon",
-    "attention.max_alibi_bias",
-    "attention.clamp_kqv",
-    "attention.causal",
-    "attention.q_lora_rank",
-    "attention.kv_lora_rank",
-    "attention.scale",
-    "attention.temperature_scale",
-    "rope.dimension_count",
-    "rope.dimension_count_swa",
-    "rope.dimension_sections",
-    "rope.freq_base",
-    "rope.scaling.type",
-    "rope.scaling.factor",
-    "rope.scaling.original_context_length",
-    "rope.scaling.attn_factor",
-    "rope.scaling.yarn_log_multiplier",
-    "attn_logit_softcapping",
-    "final_logit_softcapping",
-    "logit_scale",
-    "residual_scale",
-    "embedding_scale",
-    "ssm.conv_kernel",
-    "ssm.inner_size",
-    "ssm.state_size",
-    "ssm.time_step_rank",
-    "ssm.group_count",
-    "ssm.dt_b_c_rms",
-    "wkv.head_size",
-    "token_shift_count",
-    "shortconv.l_cache",
-    "classifier.output_labels",
-    "use_parallel_residual",
-];
-
-const GENERAL: &[&str] = &[
-    "general.architecture",
-    "general.type",
-    "general.alignment",
-    "general.file_type",
-    "general.name",
-    "split.count",
-    "split.no",
-    "split.tensors.count",
-    "general.sampling.temp",
-    "general.sampling.top_k",
-    "general.tensor_extra.name",
-    "tokenizer.ggml.model",
-    "tokenizer.ggml.pre",
-    "tokenizer.ggml.tokens",
-    "tokenizer.ggml.token_type",
-    "tokenizer.ggml.token_type_count",
-    "tokenizer.ggml.scores",
-    "tokenizer.ggml.merges",
-    "tokenizer.ggml.bos_token_id",
-    "tokenizer.ggml.eos_token_id",
-    "tokenizer.ggml.eot_token_id",
-    "tokenizer.ggml.unknown_token_id",
-    "tokenizer.ggml.padding_token_id",
-    "tokenizer.ggml.seperator_token_id",
-    "tokenizer.ggml.mask_token_id",
-    "tokenizer.ggml.add_bos_token",
-    "tokenizer.ggml.add_eos_token",
-    "tokenizer.ggml.add_sep_token",
-    "tokenizer.ggml.add_space_prefix",
-    "tokenizer.ggml.remove_extra_whitespaces",
-    "tokenizer.ggml.precompiled_charsmap",
-    "tokenizer.ggml.suppress_tokens",
-    "tokenizer.ggml.normalizer.lowercase",
-    "tokenizer.chat_template",
-];
-
-const TEXTS: &[&str] = &[
-    "",
-    "llama",
-    "gpt2",
-    "bert",
-    "t5",
-    "rwkv",
-    "none",
-    "no_vocab",
-    "gemma4",
-    "plamo2",
-    "default",
-    "llama-bpe",
-    "gpt-2",
-    "tekken",
-    "qwen2",
-    "glm4",
-    "linear",
-    "yarn",
-    "longrope",
-    "none",
-    "su",
-    "clip",
-    "adapter",
-    "phi-3",
-    "a\0b",
-];
-
-const TENSOR_BASES: &[&str] = &[
-    "attn_norm",
-    "attn_q",
-    "attn_k",
-    "attn_v",
-    "attn_qkv",
-    "attn_output",
-    "attn_q_norm",
-    "attn_k_norm",
-    "ffn_norm",
-    "ffn_gate",
-    "ffn_up",
-    "ffn_down",
-    "ffn_gate_inp",
-    "ffn_gate_exps",
-    "ffn_up_exps",
-    "ffn_down_exps",
-    "ssm_in",
-    "ssm_a",
-    "ssm_conv1d",
-    "ssm_x",
-    "post_attention_norm",
-    "post_ffw_norm",
-    "attn_norm_2",
-    "rope_freqs",
-];
-
-/// Random choices of one seed.
-struct Dice(u64);
-
-impl Dice {
-    fn of(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x5851_f42d_4c95_7f2d))
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (splitmix(&mut self.0) % bound.max(1) as u64) as usize
-    }
-
-    fn one_in(&mut self, bound: usize) -> bool {
-        self.below(bound) == 0
-    }
-
-    fn pick<'a>(&mut self, choices: &[&'a str]) -> &'a str {
-        choices[self.below(choices.len())]
-    }
-
-    /// Numbers at which code breaks, and numbers near one that it expects.
-    fn number(&mut self, near: u64) -> u64 {
-        const EDGES: [u64; 22] = [
-            0,
-            1,
-            2,
-            3,
-            4,
-            5,
-            7,
-            8,
-            16,
-            31,
-            33,
-            64,
-            100,
-            255,
-            512,
-            513,
-            1024,
-            65536,
-            1 << 31,
-            u32::MAX as u64,
-            1 << 62,
-            u64::MAX,
-        ];
-        match self.below(6) {
-            0 => near.wrapping_add(1),
-            1 => near.wrapping_sub(1),
-            2 => near.wrapping_mul(2),
-            3 => near / 2,
-            4 => self.below(300) as u64,
-            _ => EDGES[self.below(EDGES.len())],
-        }
-    }
-
-    fn float(&mut self) -> f32 {
-        const EDGES: [f32; 12] = [
-            0.0,
-            -0.0,
-            1.0,
-            -1.0,
-            1e-38,
-            1e38,
-            -1e38,
-            1e-5,
-            f32::NAN,
-            f32::INFINITY,
-            f32::NEG_INFINITY,
-            10000.0,
-        ];
-        EDGES[self.below(EDGES.len())]
-    }
-
-    fn value(&mut self, near: u64) -> Value {
-        let number = self.number(near);
-        let length = [0, 1, 2, 3, 4, 512, 600][self.below(7)];
-        match self.below(16) {
-            0 => Value::U8(number as u8),
-            1 => Value::U16(number as u16),
-            2 => Value::I32(number as i32),
-            3 => Value::F32(self.float()),
-            4 => Value::Bool(self.one_in(2)),
-            5 => self.pick(TEXTS).into(),
-            6 => Value::U64(number),
-            7 => Value::Texts((0..length).map(|_| self.pick(TEXTS).as_bytes().to_vec()).collect()),
-            8 => Value::F32s((0..length).map(|_| self.float()).collect()),
-            9 => Value::I32s((0..length).map(|_| self.number(near) as i32).collect()),
-            10 => Value::U32s((0..length).map(|_| self.number(near) as u32).collect()),
-            11 => Value::U8s((0..length).map(|_| self.number(near) as u8).collect()),
-            12 => Value::Bools((0..length).map(|_| self.one_in(2)).collect()),
-            _ => Value::U32(number as u32),
-        }
-    }
-}
 
 fn damage_structure(model: &mut Gguf, dice: &mut Dice) -> String {
     match dice.below(12) {
@@ -360,7 +70,7 @@ fn damage_structure(model: &mut Gguf, dice: &mut Dice) -> String {
 }
 
 fn change_version(model: &mut Gguf, dice: &mut Dice) -> String {
-    model.version = [2, 0, 1, 4, 0x0300_0000, u32::MAX][dice.below(6)];
+    model.version = dice.pick(&[2, 0, 1, 4, 0x0300_0000, u32::MAX]);
     format!("version {}", model.version)
 }
 
@@ -477,79 +187,9 @@ fn damage_texts(key: &str, texts: &mut Vec<Vec<u8>>, dice: &mut Dice) -> String 
     format!("{key}: damage {what} to text {at}")
 }
 
-fn damage_tensor(model: &mut Gguf, dice: &mut Dice) -> String {
-    let at = dice.below(model.tensors.len());
-    let name = model.tensors.get(at).map(|tensor| tensor.name.clone()).unwrap_or_default();
-    let what = dice.below(10);
-    let Some(tensor) = model.tensors.get_mut(at) else {
-        return "no tensors".to_owned();
-    };
-    match what {
-        0 | 1 => drop(model.tensors.remove(at)),
-        2 => tensor.name = rename(&name, dice),
-        3 => tensor.offset = Some(dice.number(tensor.data.len() as u64)),
-        4 => reshape(tensor, dice),
-        5 => tensor.dims.push(dice.number(1)),
-        6 => retype(tensor, dice),
-        7 => poison(tensor, dice),
-        8 => drop(tensor.dims.pop()),
-        _ => {
-            let other = dice.below(model.tensors.len());
-            model.tensors.swap(at, other);
-        }
-    }
-    format!("tensor {name}: damage {what}")
-}
-
-fn rename(name: &str, dice: &mut Dice) -> String {
-    match dice.below(4) {
-        0 => format!("blk.{}.{}.weight", dice.number(1), dice.pick(TENSOR_BASES)),
-        1 => format!("{name}\0x"),
-        2 => name.replace(".weight", ".bias"),
-        _ => "x".repeat(dice.below(80)),
-    }
-}
-
-/// Another shape, with as much data as it asks for where that is little.
-fn reshape(tensor: &mut Tensor, dice: &mut Dice) {
-    let at = dice.below(tensor.dims.len());
-    match tensor.dims.get_mut(at) {
-        Some(dim) if dice.one_in(2) => *dim = dice.number(*dim),
-        _ => tensor.dims.reverse(),
-    }
-    let bytes = tensor.dims.iter().try_fold(4_u64, |product, &dim| product.checked_mul(dim));
-    if let Some(bytes) = bytes.filter(|&bytes| bytes < 1 << 20) {
-        tensor.data.resize(bytes as usize, 0);
-    }
-}
-
-fn retype(tensor: &mut Tensor, dice: &mut Dice) {
-    tensor.kind = dice.number(20) as u32 % 64;
-    let count: u64 = tensor.dims.iter().product();
-    let (block, bytes) = match tensor.kind {
-        1 | 30 => (1, 2),
-        2 | 20 => (32, 18),
-        3 => (32, 20),
-        8 => (32, 34),
-        24 => (1, 1),
-        25 => (1, 2),
-        27 | 28 => (1, 8),
-        39 => (32, 17),
-        _ => (1, 4),
-    };
-    tensor.data.resize((count / block * bytes) as usize, 1);
-}
-
-/// Numbers that no sum survives.
-fn poison(tensor: &mut Tensor, dice: &mut Dice) {
-    let bytes = dice.float().to_le_bytes();
-    let every = 1 + dice.below(3) * 8;
-    tensor.data.chunks_exact_mut(4).step_by(every).for_each(|chunk| chunk.copy_from_slice(&bytes));
-}
-
 fn damage_bytes(bytes: &mut Vec<u8>, dice: &mut Dice) -> String {
     // Most of the header is vocabulary; its first kilobyte holds the counts and sizes.
-    let zone = [1 << 10, 1 << 13, bytes.len()][dice.below(3)].min(bytes.len());
+    let zone = dice.pick(&[1 << 10, 1 << 13, bytes.len()]).min(bytes.len());
     let at = dice.below(zone);
     match dice.below(5) {
         0 => {

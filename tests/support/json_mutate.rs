@@ -1,7 +1,11 @@
 //! Seeded damage to JSON texts: of their structure, of their values, of their bytes.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test uses a part")]
 
+mod dice;
+
 use serde_json::Value;
+
+use self::dice::Dice;
 
 /// A damaged text and what was done to it.
 pub struct Mutant {
@@ -21,7 +25,7 @@ impl Mutant {
 
 /// One of `texts`, each an object, damaged as the seed says.
 pub fn mutant(texts: &[&str], seed: u64) -> Mutant {
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     let index = dice.below(texts.len());
     let value: Value = serde_json::from_str(texts[index]).expect("the original is JSON");
     let mut root = Node::from(&value);
@@ -180,7 +184,7 @@ fn add_field(root: &mut Node, dice: &mut Dice) -> String {
         "\u{202e}",
         "nobody\nknows",
     ];
-    let name = quoted(NAMES[dice.below(NAMES.len())]);
+    let name = quoted(dice.pick(NAMES));
     let (what, value) = strange(dice);
     let Node::Map(fields) = root.pick(dice) else {
         return "nothing".to_owned();
@@ -192,8 +196,8 @@ fn add_field(root: &mut Node, dice: &mut Dice) -> String {
 
 /// Wraps a value in many lists or objects; parsers count the levels.
 fn bury(node: &mut Node, dice: &mut Dice) -> String {
-    let depth = [1, 2, 60, 126, 127, 128, 129, 1_000, 20_000][dice.below(9)];
-    let (open, close) = [("[", "]"), ("{\"a\":", "}")][dice.below(2)];
+    let depth = dice.pick(&[1, 2, 60, 126, 127, 128, 129, 1_000, 20_000]);
+    let (open, close) = dice.pick(&[("[", "]"), ("{\"a\":", "}")]);
     let mut text = Vec::new();
     node.write(&mut text);
     let inner = String::from_utf8(text).expect("nothing was cut yet");
@@ -203,7 +207,7 @@ fn bury(node: &mut Node, dice: &mut Dice) -> String {
 
 /// Doubles or drops an item; of an object, that makes duplicate keys.
 fn repeat_or_drop(node: &mut Node, dice: &mut Dice) -> String {
-    let times = [0, 2, 3, 70, 1_000][dice.below(5)];
+    let times = dice.pick(&[0, 2, 3, 70, 1_000]);
     if node.len() == 0 {
         return "nothing".to_owned();
     }
@@ -331,20 +335,28 @@ fn strange(dice: &mut Dice) -> (String, Node) {
         r#""../../etc/passwd""#,
     ];
     match dice.below(20) {
-        0..=11 => literal(LITERALS[dice.below(LITERALS.len())]),
-        12..=17 => literal(STRINGS[dice.below(STRINGS.len())]),
+        0..=11 => literal(dice.pick(LITERALS)),
+        12..=17 => literal(dice.pick(STRINGS)),
         18 => {
-            let length = [10, 300, 5_000, 30_000][dice.below(4)];
-            let letter = ["a", "\u{e9}", " ", "\\n", "\\u0000", "<|im_start|>", "\u{1f389}", "{{"]
-                [dice.below(8)];
+            let length = dice.pick(&[10, 300, 5_000, 30_000]);
+            let letter = dice.pick(&[
+                "a",
+                "\u{e9}",
+                " ",
+                "\\n",
+                "\\u0000",
+                "<|im_start|>",
+                "\u{1f389}",
+                "{{",
+            ]);
             (
                 format!("{length} times {letter}"),
                 Node::Raw(format!("\"{}\"", letter.repeat(length))),
             )
         }
         _ => {
-            let digits = [20, 400, 5_000][dice.below(3)];
-            let number = ["9", "0.0", "1.1", "-7"][dice.below(4)];
+            let digits = dice.pick(&[20, 400, 5_000]);
+            let number = dice.pick(&["9", "0.0", "1.1", "-7"]);
             (
                 format!("{number} and {digits} digits"),
                 Node::Raw(format!("{number}{}", "3".repeat(digits))),
@@ -402,7 +414,7 @@ fn damage_bytes(bytes: &mut Vec<u8>, dice: &mut Dice) -> String {
             "bits were flipped".to_owned()
         }
         3 => {
-            let part = PARTS[dice.below(PARTS.len())];
+            let part = dice.pick(PARTS);
             bytes.splice(place..place, part.iter().copied());
             format!("bytes {part:x?} came in at {place}")
         }
@@ -415,26 +427,5 @@ fn damage_bytes(bytes: &mut Vec<u8>, dice: &mut Dice) -> String {
             bytes.drain(place..end);
             format!("bytes {place} to {end} were cut")
         }
-    }
-}
-
-/// SplitMix64: small, seeded, the same on every machine.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
-    fn one_in(&mut self, count: usize) -> bool {
-        self.below(count) == 0
     }
 }

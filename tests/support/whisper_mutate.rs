@@ -1,10 +1,14 @@
 //! Damages one file of a Whisper folder, by a seed.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test uses a part")]
 
+mod dice;
+
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+
+use self::dice::Dice;
 
 /// The files that are damaged; the first ones more often.
 const TARGETS: [&str; 10] = [
@@ -103,8 +107,8 @@ impl Originals {
 
     /// The mutant of `seed`, the same on every machine.
     pub fn mutant(&self, seed: u64) -> Mutant {
-        let mut dice = Dice(seed);
-        let file = TARGETS[dice.below(TARGETS.len())];
+        let mut dice = Dice::new(seed);
+        let file = dice.pick(&TARGETS);
         let original = self.files.iter().find(|(name, _)| *name == file);
         let mut bytes = original.expect("it was read").1.clone();
         let mut description = file.to_owned();
@@ -186,7 +190,7 @@ fn replace_number(bytes: &mut Vec<u8>, at: usize, dice: &mut Dice) -> String {
         1 => {
             own.parse::<u64>().map_or_else(|_| "x".to_owned(), |it| it.wrapping_add(1).to_string())
         }
-        _ => STRANGE[dice.below(STRANGE.len())].to_owned(),
+        _ => dice.pick(&STRANGE).to_owned(),
     };
     let around = place.start.saturating_sub(30)..place.start;
     let before = String::from_utf8_lossy(&bytes[around]).into_owned();
@@ -206,7 +210,7 @@ fn replace_word(bytes: &mut Vec<u8>, at: usize, dice: &mut Dice) -> String {
     let found = (at..bytes.len().min(at + 20_000))
         .find_map(|place| is_word(&bytes[place..]).map(|word| (place, *word)));
     let Some((place, word)) = found else { return "no word".to_owned() };
-    let new = WORDS[dice.below(WORDS.len())];
+    let new = dice.pick(&WORDS);
     bytes.splice(place..place + word.len(), new.bytes());
     format!("{word} became {new} at {place}")
 }
@@ -219,21 +223,4 @@ fn line_at(bytes: &[u8], at: usize) -> std::ops::Range<usize> {
 
 fn start_of(line: &[u8]) -> String {
     String::from_utf8_lossy(&line[..line.len().min(80)]).trim().to_owned()
-}
-
-/// SplitMix64: small, seeded, the same on every machine.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
 }

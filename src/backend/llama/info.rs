@@ -3,6 +3,7 @@
 use llama_cpp_sys_2 as sys;
 use serde_json::{json, Map, Value};
 
+use super::context::ContextSize;
 use super::gguf::{self, Summary};
 use super::native::{piece, NativeModel};
 use crate::backend::{ModelInfo, SamplingDefaults, Vocab};
@@ -38,7 +39,7 @@ pub(super) fn describe(
     path: &str,
     summary: &Summary,
     model: &NativeModel,
-    n_threads: u32,
+    size: &ContextSize,
 ) -> Result<ModelInfo> {
     let native = model.vocab();
     // SAFETY: the vocabulary is alive; the call reads a field.
@@ -53,7 +54,7 @@ pub(super) fn describe(
         bos,
         eos,
         sampling: sampling(&summary.sampling),
-        details: details(path, summary, n_threads),
+        details: details(path, summary, size),
     })
 }
 
@@ -70,7 +71,7 @@ fn sampling(given: &gguf::SamplingDefaults) -> SamplingDefaults {
     }
 }
 
-fn details(path: &str, summary: &Summary, n_threads: u32) -> Map<String, Value> {
+fn details(path: &str, summary: &Summary, size: &ContextSize) -> Map<String, Value> {
     let mut details = Map::new();
     let mut put = |key: &str, value: Value| details.insert(key.to_owned(), value);
     put("path", json!(path));
@@ -92,6 +93,8 @@ fn details(path: &str, summary: &Summary, n_threads: u32) -> Map<String, Value> 
     put("eos_token", json!(summary.specials.eos));
     put("backend", json!("llama.cpp"));
     put("device", json!("CPU"));
-    put("threads", json!(n_threads));
+    put("threads", json!(size.n_threads));
+    put("kv_cache_tokens", json!(size.n_cells));
+    put("kv_unified", json!(size.unified));
     details
 }

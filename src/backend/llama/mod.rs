@@ -1,12 +1,16 @@
 //! GGUF models through llama.cpp.
 
 mod batch;
+mod context;
 mod gguf;
 mod info;
 mod machine;
 mod native;
 mod native_log;
+mod placement;
 mod shim;
+mod sizes;
+mod threads;
 
 use std::path::Path;
 
@@ -14,7 +18,8 @@ use llama_cpp_2::llama_backend::LlamaBackend;
 use once_cell::sync::OnceCell;
 
 use self::batch::Batch;
-use self::native::{Context, ContextSize, NativeModel};
+use self::context::Context;
+use self::native::{NativeModel, Recurrence};
 use super::{Backend, BatchToken, Decoded, Interrupt, Limits, Loaded, LoadedText, Progress};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::log;
@@ -60,7 +65,8 @@ pub(super) fn load(
         );
         return Err(Error::new(ErrorKind::UnsupportedModel, message));
     }
-    let size = size(&summary, options)?;
+    let size = sizes::size(&summary, options)?;
+    placement::apply(&options.threads)?;
     if !progress(0.0) {
         return Ok(None);
     }
@@ -69,70 +75,39 @@ pub(super) fn load(
         return Ok(None);
     };
     let vocab = info::vocab(&model)?;
-    let context = Context::new(model, &size, interrupt.clone())?;
+    let (recurrence, has_window) = (model.recurrence(), model.has_window());
+    let context = Context::new(model, &size, &options.kv, interrupt.clone())?;
     let (rounded_up, n_batch) = context.sizes();
     // llama.cpp rounds up, beyond what a model may have positions for.
     let n_ctx = rounded_up.min(size.n_ctx);
-    let limits = Limits { n_ctx, n_parallel: size.n_parallel, n_batch };
-    let info = info::describe(path, &summary, context.model(), size.n_threads)?;
+    let shares_cells = size.unified || recurrence == Recurrence::All;
+    let limits = Limits {
+        n_ctx,
+        n_parallel: size.n_parallel,
+        n_batch,
+        n_cells: size.n_cells,
+        shares_cells,
+        whole_only: recurrence != Recurrence::None || has_window,
+        // After an interrupted batch llama.cpp's recurrent states are undefined, others' too.
+        interruptible: recurrence == Recurrence::None,
+        kept_bytes: sizes::kept_bytes(&options.kv),
+    };
+    let info = info::describe(path, &summary, context.model(), &size)?;
     if !progress(1.0) {
         return Ok(None);
     }
     log!(Info, "{path}: {} threads, {} slots of {n_ctx} tokens", size.n_threads, size.n_parallel);
-    let backend = Llama {
+    let fingerprint = format!("{}", summary.file_bytes);
+    let backend = Box::new(Llama {
         context,
         interrupt: interrupt.clone(),
         batch: Batch::default(),
         n_vocab: vocab.len(),
-    };
-    let backend = Box::new(backend);
-    Ok(Some(Loaded::Text(Box::new(LoadedText { backend, limits, vocab, info }))))
+        shares_cells,
+        whole_only: limits.whole_only,
+    });
+    Ok(Some(Loaded::Text(Box::new(LoadedText { backend, limits, vocab, fingerprint, info }))))
 }
-
-/// Without `n_ctx`, at most this many tokens: a model's own maximum can be a machine's memory.
-const DEFAULT_CONTEXT: u32 = 4_096;
-
-fn size(summary: &gguf::Summary, options: &LoadOptions) -> Result<ContextSize> {
-    let default = summary.n_ctx_train.clamp(8, DEFAULT_CONTEXT);
-    let n_ctx = options.n_ctx.unwrap_or(default);
-    if let Some(limit) = summary.position_limit.filter(|limit| n_ctx > *limit) {
-        let message = format!("{n_ctx} is more than the {limit} positions that this model has");
-        return Err(Error::invalid_request("n_ctx", message));
-    }
-    check_memory(summary, n_ctx, options.n_parallel)?;
-    Ok(ContextSize {
-        n_ctx,
-        n_parallel: options.n_parallel,
-        // One token of every sequence has to fit; llama.cpp asserts it.
-        n_ubatch: options.n_ubatch.max(options.n_parallel),
-        n_threads: options.n_threads.unwrap_or_else(machine::physical_cores),
-    })
-}
-
-/// Refuses a context that the machine cannot hold: the system would grant the memory and end
-/// the process when it is used.
-fn check_memory(summary: &gguf::Summary, n_ctx: u32, n_parallel: u32) -> Result<()> {
-    let n_cells = u64::from(n_ctx).next_multiple_of(CELLS);
-    let per_sequence = summary.cached_per_token.saturating_mul(n_cells * F16_BYTES);
-    let state = summary.state_per_sequence.saturating_mul(F32_BYTES);
-    let needed = per_sequence.saturating_add(state).saturating_mul(u64::from(n_parallel));
-    match machine::available_memory() {
-        Some(available) if needed > available => Err(Error::new(
-            ErrorKind::OutOfMemory,
-            format!(
-                "{n_parallel} contexts of {n_ctx} tokens take {} MiB, {} MiB are free; use a smaller n_ctx or n_parallel",
-                needed >> 20,
-                available >> 20
-            ),
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// llama.cpp rounds a sequence's cells up to these.
-const CELLS: u64 = 256;
-const F16_BYTES: u64 = 2;
-const F32_BYTES: u64 = 4;
 
 /// A model's native state.
 struct Llama {
@@ -140,6 +115,8 @@ struct Llama {
     interrupt: Interrupt,
     batch: Batch,
     n_vocab: usize,
+    shares_cells: bool,
+    whole_only: bool,
 }
 
 impl Backend for Llama {
@@ -149,12 +126,15 @@ impl Backend for Llama {
 
     fn decode(&mut self, batch: &[BatchToken]) -> Result<Decoded> {
         let batch = self.batch.raw(batch);
-        match self.context.decode(&batch)? {
+        let Some(code) = self.context.decode(&batch)? else {
+            return Ok(Decoded::Interrupted);
+        };
+        match code {
             0 => Ok(Decoded::Done),
+            1 => Ok(Decoded::Full),
             2 => Ok(Decoded::Interrupted),
-            1 => Err(Error::new(ErrorKind::Backend, "llama.cpp found no room in the KV cache")),
             // An interrupt can also surface as a failed computation.
-            _ if self.interrupt.is_raised() => Ok(Decoded::Interrupted),
+            _ if self.interrupt.stops() => Ok(Decoded::Interrupted),
             code => Err(Error::new(
                 ErrorKind::Backend,
                 format!("llama.cpp could not compute the batch (code {code}); the log has more"),
@@ -174,6 +154,52 @@ impl Backend for Llama {
                 let _ = self.context.remove(sequence, 0);
                 from == 0
             }
+        }
+    }
+
+    fn share(&mut self, from: u32, to: u32, count: u32) -> bool {
+        let shared = match self.shares_cells {
+            true => self.context.copy(from, to, (!self.whole_only).then_some(count)),
+            false => self.copy_state(from, to, count),
+        };
+        let failed = shared.inspect_err(|error| log!(Warn, "{error}")).is_err();
+        if failed {
+            self.truncate(to, 0);
+        }
+        !failed
+    }
+
+    fn shift(&mut self, sequence: u32, at: u32, count: u32) -> bool {
+        // A recurrent state, or a window, cannot forget a part.
+        !self.whole_only && self.context.shift(sequence, at, count).unwrap_or(false)
+    }
+
+    fn state_bytes(&mut self, sequence: u32) -> Result<u64> {
+        self.context.state_bytes(sequence).map(|bytes| bytes as u64)
+    }
+
+    fn save(&mut self, sequence: u32) -> Result<Vec<u8>> {
+        self.context.save(sequence)
+    }
+
+    fn restore(&mut self, sequence: u32, count: u32, state: &[u8]) -> Result<()> {
+        let restored = self.context.restore(sequence, count, state);
+        if restored.is_err() {
+            self.truncate(sequence, 0);
+        }
+        restored
+    }
+}
+
+impl Llama {
+    /// Each sequence has cells of its own: the state is copied, and cut to `count` tokens.
+    fn copy_state(&mut self, from: u32, to: u32, count: u32) -> Result<()> {
+        let state = self.context.save(from)?;
+        let all = self.context.length(from)?;
+        self.context.restore(to, all, &state)?;
+        match count == all || self.context.remove(to, count)? {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::Backend, "llama.cpp cannot cut a copy to size")),
         }
     }
 }

@@ -1,23 +1,26 @@
 //! Owners of llama.cpp's objects: made and freed through the shim, on one thread.
 
 use std::ffi::{c_char, c_void, CString};
-use std::marker::PhantomData;
-use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use llama_cpp_sys_2 as sys;
 
-use super::batch::RawBatch;
 use super::native_log;
 use super::shim::{self, NativeError};
-use crate::backend::Interrupt;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::log;
 
 /// A loaded `llama_model`.
 pub(super) struct NativeModel {
     pointer: NonNull<sys::llama_model>,
+}
+
+/// Which layers are recurrent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Recurrence {
+    None,
+    Some,
+    All,
 }
 
 /// What llama.cpp's progress callback works on.
@@ -71,6 +74,25 @@ impl NativeModel {
         self.pointer.as_ptr()
     }
 
+    /// Whether a sequence is summed up in a state (recurrent layers), in all layers or in some.
+    pub(super) fn recurrence(&self) -> Recurrence {
+        // SAFETY: the model is alive; the call reads a field.
+        let all = unsafe { sys::llama_model_is_recurrent(self.as_ptr()) };
+        // SAFETY: as above.
+        let some = unsafe { sys::llama_model_is_hybrid(self.as_ptr()) };
+        match (all, some) {
+            (true, _) => Recurrence::All,
+            (false, true) => Recurrence::Some,
+            (false, false) => Recurrence::None,
+        }
+    }
+
+    /// Whether layers look back through a window only.
+    pub(super) fn has_window(&self) -> bool {
+        // SAFETY: the model is alive; the call reads a field.
+        unsafe { sys::llama_model_n_swa(self.as_ptr()) > 0 }
+    }
+
     /// The vocabulary; it lives as long as the model.
     pub(super) fn vocab(&self) -> *const sys::llama_vocab {
         // SAFETY: the model is alive; the call only reads a field.
@@ -90,189 +112,10 @@ impl Drop for NativeModel {
     }
 }
 
-/// ggml's own threads for one context.
-pub(super) struct Threads {
-    pointer: NonNull<sys::ggml_threadpool>,
-}
-
-impl Threads {
-    /// A pool of `count` threads, the calling one included.
-    pub(super) fn new(count: u32) -> Result<Self> {
-        // SAFETY: takes a number and returns a pool or null.
-        let made = shim::call(|out| unsafe { shim::fluid_llama_new_threads(count as i32, out) });
-        // ggml asserts that each thread could be made.
-        let pointer = made.ok().and_then(NonNull::new).ok_or_else(|| {
-            let message = format!("cannot start {count} compute threads; use a smaller n_threads");
-            Error::new(ErrorKind::OutOfMemory, message)
-        })?;
-        Ok(Self { pointer })
-    }
-}
-
-impl Drop for Threads {
-    fn drop(&mut self) {
-        // SAFETY: made by ggml, freed once, after the context it was attached to.
-        let freed =
-            shim::call(|out| unsafe { shim::fluid_llama_free_threads(self.pointer.as_ptr(), out) });
-        report(freed, "stopping compute threads");
-    }
-}
-
-fn report(freed: std::result::Result<(), NativeError>, what: &str) {
+/// Writes a failure of `what` to the log: a destructor has nobody else to tell.
+pub(super) fn report(freed: std::result::Result<(), NativeError>, what: &str) {
     if let Err(error) = freed {
         log!(Error, "{}", error.describe(what));
-    }
-}
-
-/// Sizes of a context.
-pub(super) struct ContextSize {
-    pub(super) n_ctx: u32,
-    pub(super) n_parallel: u32,
-    pub(super) n_ubatch: u32,
-    pub(super) n_threads: u32,
-}
-
-/// A `llama_context` with what it points to.
-pub(super) struct Context {
-    pointer: NonNull<sys::llama_context>,
-    owned: ManuallyDrop<Owned>,
-    /// An assertion failed inside: the state may be half changed, so it is not freed but left.
-    broken: bool,
-    // llama.cpp's objects stay on the thread that made them.
-    _local: PhantomData<*const ()>,
-}
-
-/// What a context points to; dropped after it.
-struct Owned {
-    threads: Threads,
-    model: NativeModel,
-    // The abort callback reads its flag.
-    interrupt: Interrupt,
-}
-
-/// llama.cpp's abort callback, asked after each node of the graph.
-unsafe extern "C" fn on_node(user_data: *mut c_void) -> bool {
-    // SAFETY: `Context::new` passes the flag of an interrupt that lives as long as the context.
-    let flag = unsafe { &*user_data.cast::<AtomicBool>() };
-    flag.load(Ordering::Acquire)
-}
-
-impl Context {
-    pub(super) fn new(
-        model: NativeModel,
-        size: &ContextSize,
-        interrupt: Interrupt,
-    ) -> Result<Self> {
-        let owned = Owned { threads: Threads::new(size.n_threads)?, model, interrupt };
-        // SAFETY: returns a plain struct of defaults.
-        let mut params = unsafe { sys::llama_context_default_params() };
-        params.n_ctx = size.n_ctx.saturating_mul(size.n_parallel);
-        params.n_seq_max = size.n_parallel;
-        params.n_batch = size.n_ubatch;
-        params.n_ubatch = size.n_ubatch;
-        params.n_threads = size.n_threads as i32;
-        params.n_threads_batch = size.n_threads as i32;
-        params.no_perf = true;
-        params.abort_callback = Some(on_node);
-        params.abort_callback_data = owned.interrupt.as_ptr().cast_mut().cast();
-        let (made, errors) = native_log::collect(|| {
-            // SAFETY: the model is alive, and so is what the params point to.
-            shim::call(|out| unsafe {
-                shim::fluid_llama_new_context(owned.model.as_ptr(), &params, out)
-            })
-        });
-        let pointer = made.ok().and_then(NonNull::new).ok_or_else(|| {
-            let cause = native_log::cause(&errors);
-            Error::new(
-                ErrorKind::Backend,
-                format!(
-                    "cannot create a context of {} x {} tokens: {cause}",
-                    size.n_parallel, size.n_ctx
-                ),
-            )
-        })?;
-        let pool = owned.threads.pointer.as_ptr();
-        // SAFETY: context and pool are alive; the pool outlives the context (see `drop`).
-        unsafe { sys::llama_attach_threadpool(pointer.as_ptr(), pool, pool) };
-        Ok(Self { pointer, owned: ManuallyDrop::new(owned), broken: false, _local: PhantomData })
-    }
-
-    pub(super) fn model(&self) -> &NativeModel {
-        &self.owned.model
-    }
-
-    /// Tokens of one sequence and of one batch, as llama.cpp has rounded them.
-    pub(super) fn sizes(&self) -> (u32, u32) {
-        let context = self.pointer.as_ptr();
-        // SAFETY: the context is alive; the call reads a field.
-        let n_ctx = unsafe { sys::llama_n_ctx_seq(context) };
-        // SAFETY: as above.
-        let n_ubatch = unsafe { sys::llama_n_ubatch(context) };
-        (n_ctx, n_ubatch)
-    }
-
-    /// Runs a shim call on the context; after a failed assertion there are no more.
-    fn call<T>(
-        &mut self,
-        what: &str,
-        body: impl FnOnce(*mut sys::llama_context, *mut shim::Failure) -> T,
-    ) -> Result<T> {
-        if self.broken {
-            let message =
-                "an earlier assertion inside llama.cpp broke this model; free it and load it again";
-            return Err(Error::new(ErrorKind::Backend, message));
-        }
-        let context = self.pointer.as_ptr();
-        shim::call(|out| body(context, out)).map_err(|error| {
-            self.broken |= error.is_assert();
-            error.describe(what)
-        })
-    }
-
-    /// `llama_decode` of `batch`.
-    pub(super) fn decode(&mut self, batch: &RawBatch<'_>) -> Result<i32> {
-        // SAFETY: the context is alive, and a `RawBatch` borrows arrays of `n_tokens` entries each.
-        self.call("computing a batch", |context, out| unsafe {
-            shim::fluid_llama_decode(context, &batch.raw, out)
-        })
-    }
-
-    /// The `n_vocab` logits of batch row `index`.
-    pub(super) fn logits(&mut self, index: usize, n_vocab: usize) -> Result<&mut [f32]> {
-        // SAFETY: the context is alive; llama.cpp checks the index.
-        let row = self.call("reading logits", |context, out| unsafe {
-            shim::fluid_llama_logits(context, index as i32, out)
-        })?;
-        let row = NonNull::new(row).ok_or_else(|| {
-            Error::new(ErrorKind::Internal, format!("llama.cpp has no logits for row {index}"))
-        })?;
-        // SAFETY: llama.cpp keeps one row of n_vocab floats for each output until the next
-        // decode, which needs the `&mut self` that this borrow holds.
-        Ok(unsafe { std::slice::from_raw_parts_mut(row.as_ptr(), n_vocab) })
-    }
-
-    /// Drops `sequence` from position `from` on; false when llama.cpp cannot drop a part.
-    pub(super) fn remove(&mut self, sequence: u32, from: u32) -> Result<bool> {
-        // SAFETY: the context is alive; the numbers are checked by llama.cpp.
-        self.call("dropping a sequence", |context, out| unsafe {
-            shim::fluid_llama_remove(context, sequence as i32, from as i32, out)
-        })
-    }
-}
-
-impl Drop for Context {
-    fn drop(&mut self) {
-        if self.broken {
-            log!(Error, "a broken model is left in memory, and its threads may go on computing until the process ends");
-            // Nobody joins these threads or frees this memory; that is the price of going on.
-            return;
-        }
-        let context = self.pointer.as_ptr();
-        // SAFETY: made by llama.cpp, freed once, before the pool and the model.
-        let freed = shim::call(|out| unsafe { shim::fluid_llama_free_context(context, out) });
-        report(freed, "freeing a context");
-        // SAFETY: dropped once, here, and not used after.
-        unsafe { ManuallyDrop::drop(&mut self.owned) };
     }
 }
 

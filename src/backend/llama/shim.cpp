@@ -145,6 +145,55 @@ bool fluid_llama_remove(llama_context * context, int32_t sequence, int32_t from,
     return removed;
 }
 
+// What `from` holds below `end` (all of it below 0) is then part of `to` as well.
+void fluid_llama_copy(llama_context * context, int32_t from, int32_t to, int32_t end, failure * out) {
+    guarded(out, [&] { llama_memory_seq_cp(llama_get_memory(context), from, to, -1, end); });
+}
+
+// Drops `count` positions from `at` on and moves what follows down; false where the cache cannot.
+bool fluid_llama_shift(llama_context * context, int32_t sequence, int32_t at, int32_t count, failure * out) {
+    bool shifted = false;
+    guarded(out, [&] {
+        llama_memory_t memory = llama_get_memory(context);
+        if (llama_memory_can_shift(memory) && llama_memory_seq_rm(memory, sequence, at, at + count)) {
+            llama_memory_seq_add(memory, sequence, at + count, -1, -count);
+            shifted = true;
+        }
+    });
+    return shifted;
+}
+
+// The last position of `sequence`; -1 when it is empty.
+int32_t fluid_llama_last(llama_context * context, int32_t sequence, failure * out) {
+    int32_t last = -1;
+    guarded(out, [&] { last = llama_memory_seq_pos_max(llama_get_memory(context), sequence); });
+    return last;
+}
+
+size_t fluid_llama_state_bytes(llama_context * context, int32_t sequence, failure * out) {
+    size_t bytes = 0;
+    guarded(out, [&] { bytes = llama_state_seq_get_size(context, sequence); });
+    return bytes;
+}
+
+size_t fluid_llama_save(llama_context * context, int32_t sequence, uint8_t * bytes, size_t room, failure * out) {
+    size_t written = 0;
+    guarded(out, [&] { written = llama_state_seq_get_data(context, bytes, room, sequence); });
+    return written;
+}
+
+// How many positions `sequence` has then; -1 when llama.cpp did not take all the bytes.
+int64_t fluid_llama_restore(llama_context * context, int32_t sequence, const uint8_t * bytes, size_t length,
+                            failure * out) {
+    int64_t end = -1;
+    guarded(out, [&] {
+        if (llama_state_seq_set_data(context, bytes, length, sequence) == length) {
+            end = int64_t{ llama_memory_seq_pos_max(llama_get_memory(context), sequence) } + 1;
+        }
+    });
+    return end;
+}
+
 int32_t fluid_llama_tokenize(const llama_vocab * vocab, const char * text, int32_t length, llama_token * tokens,
                              int32_t capacity, bool special, failure * out) {
     int32_t count = 0;

@@ -52,6 +52,44 @@ extern "C" {
         from: i32,
         out: *mut Failure,
     ) -> bool;
+    pub(super) fn fluid_llama_copy(
+        context: *mut sys::llama_context,
+        from: i32,
+        to: i32,
+        end: i32,
+        out: *mut Failure,
+    );
+    pub(super) fn fluid_llama_shift(
+        context: *mut sys::llama_context,
+        sequence: i32,
+        at: i32,
+        count: i32,
+        out: *mut Failure,
+    ) -> bool;
+    pub(super) fn fluid_llama_last(
+        context: *mut sys::llama_context,
+        sequence: i32,
+        out: *mut Failure,
+    ) -> i32;
+    pub(super) fn fluid_llama_state_bytes(
+        context: *mut sys::llama_context,
+        sequence: i32,
+        out: *mut Failure,
+    ) -> usize;
+    pub(super) fn fluid_llama_save(
+        context: *mut sys::llama_context,
+        sequence: i32,
+        bytes: *mut u8,
+        room: usize,
+        out: *mut Failure,
+    ) -> usize;
+    pub(super) fn fluid_llama_restore(
+        context: *mut sys::llama_context,
+        sequence: i32,
+        bytes: *const u8,
+        length: usize,
+        out: *mut Failure,
+    ) -> i64;
     pub(super) fn fluid_llama_tokenize(
         vocab: *const sys::llama_vocab,
         text: *const c_char,

@@ -39,7 +39,7 @@ impl Compiler {
         if let Some(precision) = &options.inference_precision {
             set("INFERENCE_PRECISION_HINT", precision.clone());
         }
-        if let Some(threads) = options.n_threads {
+        if let Some(threads) = options.threads.n_threads {
             set("INFERENCE_NUM_THREADS", threads.to_string());
         }
         if options.inference_precision.as_deref() == Some("f32") {

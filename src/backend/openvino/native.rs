@@ -170,38 +170,38 @@ fn c_pairs(properties: Properties<'_>) -> Result<Vec<CString>> {
     texts.map(|text| c_string(text, "the property")).collect()
 }
 
-#[cfg(unix)]
 fn read(
     core: *const sys::ov_core_t,
     path: &Path,
     bin: Option<&Path>,
     out: &mut *mut sys::ov_model_t,
 ) -> Result<ov_status_e> {
-    use std::os::unix::ffi::OsStrExt;
-    let c_path = |path: &Path| {
-        CString::new(path.as_os_str().as_bytes())
-            .map_err(|_| Error::new(ErrorKind::InvalidArgument, "the path contains a NUL"))
-    };
-    let (path, bin) = (c_path(path)?, bin.map(c_path).transpose()?);
+    let (path, bin) = (native(path)?, bin.map(native).transpose()?);
     let bin = bin.as_ref().map_or(null(), |bin| bin.as_ptr());
     // SAFETY: the caller's core is alive; C strings or null; a place for the result.
-    Ok(unsafe { sys::ov_core_read_model(core, path.as_ptr(), bin, out) })
+    #[cfg(unix)]
+    let status = unsafe { sys::ov_core_read_model(core, path.as_ptr(), bin, out) };
+    // The narrow call reads paths in the system's code page.
+    // SAFETY: as above, in UTF-16.
+    #[cfg(windows)]
+    let status =
+        unsafe { sys::ov_core_read_model_unicode(core, path.as_ptr().cast(), bin.cast(), out) };
+    Ok(status)
 }
 
+/// A path as OpenVINO takes it, with a final NUL.
+#[cfg(unix)]
+fn native(path: &Path) -> Result<CString> {
+    use std::os::unix::ffi::OsStrExt;
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| Error::new(ErrorKind::InvalidArgument, "the path contains a NUL"))
+}
+
+/// A path as OpenVINO takes it, with a final NUL.
 #[cfg(windows)]
-fn read(
-    core: *const sys::ov_core_t,
-    path: &Path,
-    bin: Option<&Path>,
-    out: &mut *mut sys::ov_model_t,
-) -> Result<ov_status_e> {
+fn native(path: &Path) -> Result<Vec<u16>> {
     use std::os::windows::ffi::OsStrExt;
-    // The narrow call reads paths in the system's code page.
-    let wide = |path: &Path| path.as_os_str().encode_wide().chain([0]).collect::<Vec<u16>>();
-    let (path, bin) = (wide(path), bin.map(wide));
-    let bin = bin.as_ref().map_or(null(), |bin| bin.as_ptr());
-    // SAFETY: the caller's core is alive; UTF-16 with a final NUL, or null; a place for the result.
-    Ok(unsafe { sys::ov_core_read_model_unicode(core, path.as_ptr().cast(), bin.cast(), out) })
+    Ok(path.as_os_str().encode_wide().chain([0]).collect())
 }
 
 /// A model as read from its files, not ready to run.
@@ -262,7 +262,7 @@ impl Model {
         count: CountOf<sys::ov_model_t>,
         port: PortOf<sys::ov_model_t>,
     ) -> Result<Vec<Port>> {
-        // SAFETY: the model is alive, and the functions are OpenVINO's for models.
+        // SAFETY: the model is alive and borrowed, and the functions are OpenVINO's for models.
         unsafe { ports(self.pointer.as_ptr(), count, port) }
     }
 }
@@ -290,7 +290,8 @@ impl Compiled {
     fn new(pointer: NonNull<sys::ov_compiled_model_t>) -> Result<Self> {
         let mut compiled = Self { pointer, inputs: vec![], outputs: vec![] };
         let pointer = pointer.as_ptr();
-        // SAFETY: the compiled model is alive, and the functions are OpenVINO's for them.
+        // SAFETY: the compiled model is alive, nothing changes one, and the functions are OpenVINO's
+        // for them.
         compiled.inputs = unsafe {
             ports(
                 pointer,

@@ -20,14 +20,28 @@ pub struct Port {
     pub shape: Option<Vec<Option<usize>>>,
 }
 
+/// OpenVINO's call that counts the inputs or outputs of a `T`, a model or a compiled model.
+///
+/// # Safety
+/// Who calls it promises a `T` that is alive and that nobody changes meanwhile, and a place to
+/// write the number to. It keeps neither.
 pub(super) type CountOf<T> = unsafe fn(*const T, *mut usize) -> ov_status_e;
+
+/// OpenVINO's call that makes a handle for one input or output of a `T`, counted from 0; an index
+/// beyond the last is an error of the call.
+///
+/// # Safety
+/// Who calls it promises a `T` that is alive and that nobody changes meanwhile, and a place to
+/// write the handle to. On success the handle is the caller's, who frees it once with
+/// `ov_output_const_port_free`.
 pub(super) type PortOf<T> =
     unsafe fn(*const T, usize, *mut *mut sys::ov_output_const_port_t) -> ov_status_e;
 
 /// Reads all inputs or all outputs of `owner`.
 ///
 /// # Safety
-/// `owner` is alive, and `count` and `port` are OpenVINO's calls for what it is.
+/// `owner` is alive, nobody changes it meanwhile, and `count` and `port` are OpenVINO's calls for
+/// what it is.
 pub(super) unsafe fn ports<T>(
     owner: *const T,
     count: CountOf<T>,

@@ -2,16 +2,13 @@
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
-use std::ops::Range;
 
 use super::halt::{Halt, OrHalt, Step};
 use crate::audio::LogMel;
 use crate::backend::{Encoded, GoOn, SpeechSession};
 use crate::error::{Error, ErrorKind};
+use crate::speech::windows::Window;
 use crate::speech::WINDOW_FRAMES;
-
-/// A stretch of the audio in samples, at most 30 seconds.
-pub(super) type Window = Range<usize>;
 
 /// The encoder's work in order.
 pub(super) struct Ahead {
@@ -54,6 +51,7 @@ impl Ahead {
         limit: usize,
     ) -> Step<()> {
         if self.in_flight.is_some() && session.is_encoded()? {
+            // It is encoded: nothing is waited for, so there is nothing to stop.
             self.land(session, &|| true)?;
         }
         if self.in_flight.is_none() && self.ready.len() < limit {
@@ -92,7 +90,7 @@ impl Ahead {
     ) -> Step<Encoded> {
         self.land(session, go_on)?;
         self.made = false;
-        self.log_mel.window(&samples[window.clone()], &mut self.mel);
+        self.log_mel.window(&samples[window.samples()], &mut self.mel);
         session.begin_encode(&self.mel)?;
         session.finish_encode(go_on)?.or_halt()
     }
@@ -100,7 +98,7 @@ impl Ahead {
     /// Makes the log-mel of the next window.
     fn make(&mut self, samples: &[f32]) {
         if let (Some(window), false) = (self.queue.front(), self.made) {
-            self.log_mel.window(&samples[window.clone()], &mut self.mel);
+            self.log_mel.window(&samples[window.samples()], &mut self.mel);
             self.made = true;
         }
     }
@@ -114,6 +112,8 @@ impl Ahead {
         Ok(())
     }
 
+    /// Waits for the window that was begun. Stopped or failed, the window is lost, and the whole
+    /// transcription with it: `Step` ends it there, so that no later window is told after a gap.
     fn land(&mut self, session: &mut dyn SpeechSession, go_on: GoOn<'_>) -> Step<()> {
         if let Some(window) = self.in_flight.take() {
             let encoded = session.finish_encode(go_on)?.or_halt()?;

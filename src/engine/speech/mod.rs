@@ -3,9 +3,11 @@
 
 mod ahead;
 mod halt;
+mod options;
 mod texts;
 mod transcript;
 mod transcription;
+mod watch;
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
@@ -161,7 +163,7 @@ fn work(
     while !signal.is_shut_down() {
         select! {
             recv(tasks) -> task => match task {
-                Ok(task) => carry_out(loaded, task, &mut session, signal),
+                Ok(task) => carry_out(loaded, task, &mut session, tasks, signal),
                 Err(_) => break,
             },
             recv(woken) -> _ => {}
@@ -176,6 +178,7 @@ fn carry_out(
     loaded: &LoadedSpeech,
     mut task: SpeechTask,
     session: &mut Option<Box<dyn SpeechSession>>,
+    others: &Receiver<SpeechTask>,
     signal: &Signal,
 ) {
     let job = Arc::clone(&task.job);
@@ -195,7 +198,8 @@ fn carry_out(
             own = Some(loaded.model.session()?);
         }
         if let Some(own) = &mut own {
-            return Ok(Transcription::new(loaded, &mut task, &mut **own, signal)?.run());
+            let made = Transcription::new(loaded, &mut task, &mut **own, others, signal)?;
+            return Ok(made.run());
         }
         Ok::<_, Error>(false)
     }));

@@ -47,9 +47,11 @@ pub(super) struct Decoding<'a> {
     pub(super) rng: Rng,
 }
 
-/// What a decoding works on: the session, and the windows that are encoded meanwhile.
-pub(super) struct Bench<'a> {
+/// What texts are decoded with: the session, the prompt that all of them follow, and the windows that
+/// are encoded meanwhile.
+pub(super) struct Decoder<'a> {
     pub(super) session: &'a mut dyn SpeechSession,
+    pub(super) prompt: &'a [u32],
     pub(super) ahead: &'a mut Ahead,
     pub(super) samples: &'a [f32],
     /// Windows to encode meanwhile at most.
@@ -58,38 +60,36 @@ pub(super) struct Bench<'a> {
 }
 
 impl Decoding<'_> {
-    /// The text of each of `windows` at the first temperature, all after the same `prompt`.
+    /// The text of each of `windows` at the first temperature.
     pub(super) fn first(
         &mut self,
-        bench: &mut Bench<'_>,
+        decoder: &mut Decoder<'_>,
         windows: &[&Encoded],
-        prompt: &[u32],
     ) -> Step<Vec<Text>> {
         let first = self.temperatures.first().copied().unwrap_or(0.0);
         if first > 0.0 {
             let mut texts = Vec::with_capacity(windows.len());
             for window in windows {
-                texts.push(self.best_draw(bench, window, prompt, first)?);
+                texts.push(self.best_draw(decoder, window, first)?);
             }
             Ok(texts)
         } else {
-            self.rows(bench, windows, prompt, 0.0)
+            self.rows(decoder, windows, 0.0)
         }
     }
 
     /// `text`, or while it is bad, one at the next temperature.
     pub(super) fn settled(
         &mut self,
-        bench: &mut Bench<'_>,
+        decoder: &mut Decoder<'_>,
         mut text: Text,
         window: &Encoded,
-        prompt: &[u32],
     ) -> Step<Text> {
         for index in 1..self.temperatures.len() {
             if !self.is_bad(&text) {
                 break;
             }
-            text = self.best_draw(bench, window, prompt, self.temperatures[index])?;
+            text = self.best_draw(decoder, window, self.temperatures[index])?;
         }
         Ok(text)
     }
@@ -103,13 +103,12 @@ impl Decoding<'_> {
     /// The likeliest of some draws at `temperature`.
     fn best_draw(
         &mut self,
-        bench: &mut Bench<'_>,
+        decoder: &mut Decoder<'_>,
         window: &Encoded,
-        prompt: &[u32],
         temperature: f32,
     ) -> Step<Text> {
         let windows = vec![window; self.best_of.max(1)];
-        let texts = self.rows(bench, &windows, prompt, temperature)?;
+        let texts = self.rows(decoder, &windows, temperature)?;
         // A text that repeats itself is likely too: any good one comes before it.
         let better = |a: &Text, b: &Text| {
             let likelier = a.decoded.avg_logprob.total_cmp(&b.decoded.avg_logprob);
@@ -122,49 +121,47 @@ impl Decoding<'_> {
     /// token of each prompt.
     fn rows(
         &mut self,
-        bench: &mut Bench<'_>,
+        decoder: &mut Decoder<'_>,
         windows: &[&Encoded],
-        prompt: &[u32],
         temperature: f32,
     ) -> Step<Vec<Text>> {
-        let most = (MOST_PROMPT_TOKENS / prompt.len().max(1)).max(1);
+        let most = (MOST_PROMPT_TOKENS / decoder.prompt.len().max(1)).max(1);
         let mut texts = Vec::with_capacity(windows.len());
         for some in windows.chunks(most) {
-            texts.extend(self.side_by_side(bench, some, prompt, temperature)?);
+            texts.extend(self.side_by_side(decoder, some, temperature)?);
         }
         Ok(texts)
     }
 
     fn side_by_side(
         &mut self,
-        bench: &mut Bench<'_>,
+        decoder: &mut Decoder<'_>,
         windows: &[&Encoded],
-        prompt: &[u32],
         temperature: f32,
     ) -> Step<Vec<Text>> {
         let decoded = Decoded { temperature, ..Decoded::default() };
         let mut texts = vec![Text { decoded, ..Text::default() }; windows.len()];
-        bench.session.begin_texts(windows)?;
-        bench.session.decode(&prompt.repeat(windows.len()), bench.go_on)?.or_halt()?;
-        self.hear_silence(bench, &mut texts, prompt)?;
-        let mut last = prompt.len() - 1;
-        let limit = self.most_tokens(prompt.len());
+        decoder.session.begin_texts(windows)?;
+        decoder.session.decode(&decoder.prompt.repeat(windows.len()), decoder.go_on)?.or_halt()?;
+        self.hear_silence(decoder, &mut texts)?;
+        let mut last = decoder.prompt.len() - 1;
+        let limit = self.most_tokens(decoder.prompt.len());
         let eot = self.vocabulary.special().eot;
         loop {
             for (row, text) in texts.iter_mut().enumerate().filter(|(_, text)| !text.ended) {
-                self.advance(bench.session.logits(row, last)?, text, limit)?;
+                self.advance(decoder.session.logits(row, last)?, text, limit)?;
             }
             if texts.iter().all(|text| text.ended) {
                 break;
             }
-            bench.ahead.pump(bench.session, bench.samples, bench.limit)?;
+            decoder.ahead.pump(decoder.session, decoder.samples, decoder.limit)?;
             // A row that has ended goes along; its cross-attention cannot be taken out.
             let next = |text: &Text| match text.ended {
                 true => eot,
                 false => text.decoded.tokens.last().copied().unwrap_or(eot),
             };
             let tokens: Vec<u32> = texts.iter().map(next).collect();
-            bench.session.decode(&tokens, bench.go_on)?.or_halt()?;
+            decoder.session.decode(&tokens, decoder.go_on)?.or_halt()?;
             last = 0;
         }
         for text in &mut texts {
@@ -177,11 +174,11 @@ impl Decoding<'_> {
     }
 
     /// Notes how likely each window holds no speech, which the token after the start tells.
-    fn hear_silence(&self, bench: &mut Bench<'_>, texts: &mut [Text], prompt: &[u32]) -> Step<()> {
+    fn hear_silence(&self, decoder: &mut Decoder<'_>, texts: &mut [Text]) -> Step<()> {
         let special = self.vocabulary.special();
-        let start = prompt.iter().rposition(|&token| token == special.sot).unwrap_or(0);
+        let start = decoder.prompt.iter().rposition(|&token| token == special.sot).unwrap_or(0);
         for (row, text) in texts.iter_mut().enumerate() {
-            let logits = bench.session.logits(row, start)?;
+            let logits = decoder.session.logits(row, start)?;
             text.decoded.no_speech_prob = pick::probability(logits, special.no_speech);
         }
         Ok(())

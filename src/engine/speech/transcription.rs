@@ -7,34 +7,31 @@
 //! by side, as in faster-whisper's batched pipeline.
 #![forbid(unsafe_code)]
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::ahead::{Ahead, Window};
+use crossbeam_channel::Receiver;
+
+use super::ahead::Ahead;
 use super::halt::{Halt, OrHalt, Step};
-use super::texts::{Bench, Decoding, Text};
+use super::options::{decoding, span_options};
+use super::texts::{Decoder, Decoding, Text};
+use super::watch::Watch;
 use super::{spoken_task, SpeechTask, Transcript};
-use crate::audio;
+use crate::audio::{self, FRAME_SAMPLES, WINDOW_SAMPLES};
 use crate::backend::{Encoded, LoadedSpeech, SpeechSession};
-use crate::engine::completion::entropy;
-use crate::engine::event::{Body, Ending, Event, SegmentEvent};
-use crate::engine::job::{Job, Outcome, StopCause};
+use crate::engine::event::{Body, Ending, SegmentEvent};
+use crate::engine::job::{Outcome, StopCause};
 use crate::engine::signal::Signal;
 use crate::error::Result;
-use crate::request::{TranscribeRequest, VadOptions};
-use crate::sampling::Rng;
+use crate::request::TranscribeRequest;
 use crate::speech::attention::Attention;
-use crate::speech::quality::Thresholds;
-use crate::speech::rules::RuleOptions;
-use crate::speech::segments::{split, Place, Split};
-use crate::speech::spans::{spans, SpanOptions};
-use crate::speech::windows::windows;
+use crate::speech::segments::{split, Extent, Split};
+use crate::speech::spans::spans;
+use crate::speech::windows::{windows, Window};
 use crate::speech::words::{self, Heard};
-use crate::speech::{format, pick, prompt, Language, Rules, Segment, Vocabulary};
+use crate::speech::{format, pick, prompt, Language, Segment, Vocabulary};
 
-/// Samples of one frame, 10 ms.
-const FRAME: usize = 160;
-/// Samples of one window, 30 seconds.
-const WINDOW: usize = 480_000;
 /// Windows decoded side by side, where the request says nothing: a decoder's step for eight rows takes
 /// three times as long as for one.
 const BATCH: usize = 8;
@@ -42,21 +39,6 @@ const BATCH: usize = 8;
 const SILENCE: f32 = 1e-4;
 /// A text that needed a temperature above this is no good guide for the next one.
 const UNSURE: f32 = 0.5;
-/// How long to wait for a slow reader before looking for stops again.
-const MOMENT: std::time::Duration = std::time::Duration::from_millis(20);
-
-/// Whether to go on.
-#[derive(Clone)]
-struct Watch<'a> {
-    job: Arc<Job>,
-    signal: &'a Signal,
-}
-
-impl Watch<'_> {
-    fn goes_on(&self) -> bool {
-        self.job.stop_cause().is_none() && !self.signal.is_shut_down()
-    }
-}
 
 pub(super) struct Transcription<'a> {
     watch: Watch<'a>,
@@ -85,6 +67,7 @@ impl<'a> Transcription<'a> {
         loaded: &'a LoadedSpeech,
         task: &mut SpeechTask,
         session: &'a mut dyn SpeechSession,
+        others: &'a Receiver<SpeechTask>,
         signal: &'a Signal,
     ) -> Result<Self> {
         let vocabulary = &*loaded.vocabulary;
@@ -100,7 +83,7 @@ impl<'a> Transcription<'a> {
         let mut transcript = Transcript::new(&request);
         transcript.set_language(language, None);
         Ok(Self {
-            watch: Watch { job: Arc::clone(&task.job), signal },
+            watch: Watch { job: Arc::clone(&task.job), others, signal },
             has_vad: loaded.has_vad,
             vocabulary,
             session,
@@ -123,7 +106,11 @@ impl<'a> Transcription<'a> {
         let result = self.transcribe();
         let is_sound = !matches!(result, Err(Halt::Failed(_)));
         let ending = match result {
-            Ok(()) => Ending::Done,
+            Ok(()) => {
+                // Speech may have ended long before the audio.
+                self.watch.tell_done(1.0);
+                Ending::Done
+            }
             Err(Halt::Failed(error)) => Ending::Failed(error),
             Err(Halt::Stopped) => {
                 self.watch.job.stop_cause().map_or(Ending::Cancelled, StopCause::ending)
@@ -138,14 +125,18 @@ impl<'a> Transcription<'a> {
     fn transcribe(&mut self) -> Step<()> {
         let Some(audio) = self.audio.take() else { return Ok(()) };
         let watch = self.watch.clone();
-        let samples = audio::read(audio, &mut |_| watch.goes_on())?.or_halt()?;
+        let mut tell = |read: f32| {
+            watch.tell_read(read);
+            watch.goes_on()
+        };
+        let samples = audio::read(audio, &mut tell)?.or_halt()?;
         self.samples = samples;
         self.transcript.set_duration(self.samples.len() as f64 / f64::from(audio::SAMPLE_RATE));
         if !self.request.vad_filter.unwrap_or(self.has_vad) {
             return self.in_turn(0..self.samples.len());
         }
         let windows = self.speech()?;
-        let is_short = self.samples.len() <= WINDOW && self.request.vad_filter.is_none();
+        let is_short = self.samples.len() <= WINDOW_SAMPLES && self.request.vad_filter.is_none();
         match windows.is_empty() {
             true => Ok(()),
             // One window anyway, with all that is in it.
@@ -161,8 +152,7 @@ impl<'a> Transcription<'a> {
         let probabilities = self.session.detect_speech(&self.samples, &go_on)?.or_halt()?;
         let options = span_options(&self.request.vad);
         let spans = spans(&probabilities, self.samples.len(), &options);
-        let windows = windows(&spans, &probabilities, self.samples.len());
-        Ok(windows.iter().map(|window| window.start_sample..window.end_sample).collect())
+        Ok(windows(&spans, &probabilities, self.samples.len()))
     }
 
     /// Decodes windows that are known beforehand, some at a time.
@@ -181,29 +171,31 @@ impl<'a> Transcription<'a> {
                 let text = self.settled(text, encoded)?;
                 let split = self.take(window, encoded, text)?;
                 if split.unfinished {
-                    self.in_turn(window.start + split.advance as usize * FRAME..window.end)?;
+                    let rest = window.start_sample + split.advance as usize * FRAME_SAMPLES;
+                    self.in_turn(rest..window.end_sample)?;
                 }
-                self.tell_progress(window.end);
+                self.tell_progress(window.end_sample);
             }
         }
         Ok(())
     }
 
     /// Decodes `range` window by window, each from where the text of the one before ended.
-    fn in_turn(&mut self, range: Window) -> Step<()> {
+    fn in_turn(&mut self, range: Range<usize>) -> Step<()> {
         let mut at = range.start;
         // Less than a frame is no speech.
-        while at + FRAME <= range.end {
+        while at + FRAME_SAMPLES <= range.end {
             self.watch.goes_on().or_halt()?;
-            let window = at..range.end.min(at + WINDOW);
-            at = if self.samples[window.clone()].iter().all(|sample| sample.abs() < SILENCE) {
-                window.end
+            let window =
+                Window { start_sample: at, end_sample: range.end.min(at + WINDOW_SAMPLES) };
+            at = if self.samples[window.samples()].iter().all(|sample| sample.abs() < SILENCE) {
+                window.end_sample
             } else {
                 let encoded = self.encode_now(&window)?;
                 let text = self.greedy(&[&encoded], 0)?.pop().unwrap_or_default();
                 let text = self.settled(text, &encoded)?;
                 let split = self.take(&window, &encoded, text)?;
-                at + split.advance as usize * FRAME
+                at + split.advance as usize * FRAME_SAMPLES
             };
             self.tell_progress(at.min(range.end));
         }
@@ -227,30 +219,32 @@ impl<'a> Transcription<'a> {
         {
             self.detect_language(first)?;
         }
+        self.decode(limit, |decoding, decoder| decoding.first(decoder, windows))
+    }
+
+    /// `text` of `window`, or a better one where it is bad.
+    fn settled(&mut self, text: Text, window: &Encoded) -> Step<Text> {
+        self.decode(0, |decoding, decoder| decoding.settled(decoder, text, window))
+    }
+
+    /// Decodes what `decode` asks for, after what was said so far; `limit` more windows may be encoded
+    /// meanwhile.
+    fn decode<T>(
+        &mut self,
+        limit: usize,
+        decode: impl FnOnce(&mut Decoding<'a>, &mut Decoder<'_>) -> Step<T>,
+    ) -> Step<T> {
         let prompt = self.prompt()?;
         let watch = self.watch.clone();
-        let mut bench = Bench {
+        let mut decoder = Decoder {
             session: self.session,
+            prompt: &prompt,
             ahead: &mut self.ahead,
             samples: &self.samples,
             limit,
             go_on: &|| watch.goes_on(),
         };
-        self.decoding.first(&mut bench, windows, &prompt)
-    }
-
-    /// `text` of `window`, or a better one where it is bad.
-    fn settled(&mut self, text: Text, window: &Encoded) -> Step<Text> {
-        let prompt = self.prompt()?;
-        let watch = self.watch.clone();
-        let mut bench = Bench {
-            session: self.session,
-            ahead: &mut self.ahead,
-            samples: &self.samples,
-            limit: 0,
-            go_on: &|| watch.goes_on(),
-        };
-        self.decoding.settled(&mut bench, text, window, &prompt)
+        decode(&mut self.decoding, &mut decoder)
     }
 
     /// What the next text follows.
@@ -270,23 +264,23 @@ impl<'a> Transcription<'a> {
             self.language = Some(language);
             self.transcript.set_language(Some(language), Some(probability));
             let code = language.code.clone();
-            self.push(Body::Language { code, probability })?;
+            self.watch.push(Body::Language { code, probability })?;
         }
         Ok(())
     }
 
     /// Makes segments of a window's text and tells them.
     fn take(&mut self, window: &Window, encoded: &Encoded, text: Text) -> Step<Split> {
-        let frames = window.len().div_ceil(FRAME) as u32;
-        let place = Place { seek: (window.start / FRAME) as u32, frames };
+        let extent = window.extent();
         let decoded = &text.decoded;
         if self.decoding.thresholds.is_silence(decoded.avg_logprob, decoded.no_speech_prob) {
-            return Ok(Split { segments: Vec::new(), advance: frames, unfinished: false });
+            return Ok(Split { segments: Vec::new(), advance: extent.frames, unfinished: false });
         }
         let first_id = self.transcript.segments.len() as u32;
-        let mut split = split(self.vocabulary, decoded, place, first_id);
+        let mut split = split(self.vocabulary, decoded, extent, first_id);
         if self.request.words {
-            self.time_words(encoded, &text, place, &mut split.segments)?;
+            self.time_words(encoded, &text, extent, &mut split.segments)?;
+            split.skip_timed_words(extent);
         }
         if self.follows {
             self.remember(&split.segments, decoded.temperature);
@@ -302,7 +296,7 @@ impl<'a> Transcription<'a> {
         &mut self,
         encoded: &Encoded,
         text: &Text,
-        place: Place,
+        extent: Extent,
         segments: &mut [Segment],
     ) -> Step<()> {
         let tokens = words::text_tokens(self.vocabulary, segments);
@@ -313,7 +307,7 @@ impl<'a> Transcription<'a> {
         let (fed, rows) = words::input(self.vocabulary, &start, &tokens);
         let watch = self.watch.clone();
         // Two frames of the log-mel make one of the encoder.
-        let frames = place.frames.div_ceil(2) as usize;
+        let frames = extent.frames.div_ceil(2) as usize;
         let scores = self.session.align(encoded, &fed, frames, &|| watch.goes_on())?.or_halt()?;
         let heard = Heard {
             attention: Attention {
@@ -326,7 +320,7 @@ impl<'a> Transcription<'a> {
             probabilities: &text.probabilities(&tokens),
         };
         let (language, end) = (self.language, self.speech_end);
-        self.speech_end = words::add(self.vocabulary, language, segments, place, &heard, end)?;
+        self.speech_end = words::add(self.vocabulary, language, segments, extent, &heard, end)?;
         Ok(())
     }
 
@@ -356,64 +350,11 @@ impl<'a> Transcription<'a> {
         };
         // In the result even where its event finds no reader any more.
         self.transcript.segments.push(segment);
-        self.push(Body::Segment(Box::new(event)))
-    }
-
-    /// Queues an event, as soon as its reader has room for it.
-    fn push(&self, body: Body) -> Step<()> {
-        while !self.watch.job.wait_for_room(MOMENT) {
-            self.watch.goes_on().or_halt()?;
-        }
-        self.watch.job.push(Event::now(body));
-        Ok(())
+        self.watch.push(Body::Segment(Box::new(event)))
     }
 
     fn tell_progress(&self, samples: usize) {
         let done = samples as f64 / self.samples.len().max(1) as f64;
-        self.watch.job.push_progress(done.min(1.0) as f32);
-    }
-}
-
-fn decoding<'a>(vocabulary: &'a Vocabulary, request: &TranscribeRequest) -> Decoding<'a> {
-    let suppress = request.suppress_tokens.as_ref().map(|given| {
-        let own = given.contains(&-1).then(|| vocabulary.suppressed());
-        let listed = given.iter().filter_map(|&token| u32::try_from(token).ok());
-        listed.chain(own.unwrap_or_default().iter().copied()).collect()
-    });
-    // Timestamps are 20 ms apart.
-    let max_initial_timestamp = (request.max_initial_timestamp * 50.0).round() as u32;
-    let options = RuleOptions {
-        timestamps: request.timestamps,
-        suppress,
-        suppress_blank: request.suppress_blank,
-        max_initial_timestamp: Some(max_initial_timestamp),
-        repetition_penalty: request.repetition_penalty,
-        no_repeat_ngram_size: request.no_repeat_ngram_size as usize,
-    };
-    Decoding {
-        vocabulary,
-        rules: Rules::new(vocabulary, &options),
-        thresholds: Thresholds {
-            compression_ratio: request.compression_ratio_threshold,
-            logprob: request.log_prob_threshold,
-            no_speech: request.no_speech_threshold,
-        },
-        temperatures: request.temperatures.clone(),
-        best_of: request.best_of as usize,
-        rng: Rng::new(request.seed.unwrap_or_else(entropy)),
-    }
-}
-
-/// The request's words on voice activity, over the usual ones.
-fn span_options(given: &VadOptions) -> SpanOptions {
-    let usual = SpanOptions::default();
-    let threshold = given.threshold.unwrap_or(usual.threshold);
-    SpanOptions {
-        threshold,
-        // As far below as usual: what is almost speech goes on as it was.
-        neg_threshold: (threshold + usual.neg_threshold - usual.threshold).max(0.01),
-        min_speech_ms: given.min_speech_ms.unwrap_or(usual.min_speech_ms),
-        min_silence_ms: given.min_silence_ms.unwrap_or(usual.min_silence_ms),
-        speech_pad_ms: given.speech_pad_ms.unwrap_or(usual.speech_pad_ms),
+        self.watch.tell_done(done as f32);
     }
 }

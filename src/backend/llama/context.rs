@@ -1,0 +1,282 @@
+//! A model's native context: its KV cache, its threads, its computations.
+
+use std::ffi::c_void;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+
+use llama_cpp_sys_2 as sys;
+
+use super::batch::RawBatch;
+use super::native::{report, NativeModel};
+use super::native_log;
+use super::shim;
+use super::threads::Threads;
+use crate::backend::Interrupt;
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::log;
+use crate::request::{CacheType, FlashAttention, KvOptions};
+
+/// Sizes of a context.
+pub(super) struct ContextSize {
+    /// Tokens of one job.
+    pub(super) n_ctx: u32,
+    pub(super) n_parallel: u32,
+    pub(super) n_ubatch: u32,
+    pub(super) n_threads: u32,
+    /// Cells of the KV cache, for all jobs.
+    pub(super) n_cells: u32,
+    /// Whether the jobs share them, or have `n_ctx` each.
+    pub(super) unified: bool,
+}
+
+/// A `llama_context` with what it points to.
+pub(super) struct Context {
+    pointer: NonNull<sys::llama_context>,
+    owned: ManuallyDrop<Owned>,
+    /// An assertion failed inside: the state may be half changed, so it is not freed but left.
+    broken: bool,
+    // llama.cpp's objects stay on the thread that made them.
+    _local: PhantomData<*const ()>,
+}
+
+/// What a context points to; dropped after it.
+struct Owned {
+    threads: Threads,
+    model: NativeModel,
+    // The abort callback reads its flags; boxed, so that they stay where they are.
+    interrupt: Box<Interrupt>,
+}
+
+/// llama.cpp's abort callback, asked after each node of the graph.
+unsafe extern "C" fn on_node(user_data: *mut c_void) -> bool {
+    // SAFETY: `Context::new` passes an interrupt that lives as long as the context.
+    let interrupt = unsafe { &*user_data.cast::<Interrupt>() };
+    interrupt.stops()
+}
+
+fn native_type(cache_type: CacheType) -> sys::ggml_type {
+    match cache_type {
+        CacheType::F32 => sys::GGML_TYPE_F32,
+        CacheType::F16 => sys::GGML_TYPE_F16,
+        CacheType::Bf16 => sys::GGML_TYPE_BF16,
+        CacheType::Q8_0 => sys::GGML_TYPE_Q8_0,
+        CacheType::Q5_1 => sys::GGML_TYPE_Q5_1,
+        CacheType::Q5_0 => sys::GGML_TYPE_Q5_0,
+        CacheType::Q4_1 => sys::GGML_TYPE_Q4_1,
+        CacheType::Q4_0 => sys::GGML_TYPE_Q4_0,
+    }
+}
+
+fn params(size: &ContextSize, options: &KvOptions) -> sys::llama_context_params {
+    // SAFETY: returns a plain struct of defaults.
+    let mut params = unsafe { sys::llama_context_default_params() };
+    params.n_ctx = size.n_cells;
+    params.n_seq_max = size.n_parallel;
+    params.n_batch = size.n_ubatch;
+    params.n_ubatch = size.n_ubatch;
+    // One row of logits for each job; a larger number reserves memory that nobody uses.
+    params.n_outputs_max = size.n_parallel;
+    params.n_threads = size.n_threads as i32;
+    params.n_threads_batch = size.n_threads as i32;
+    params.type_k = native_type(options.cache_type_k);
+    params.type_v = native_type(options.cache_type_v);
+    params.flash_attn_type = match options.flash_attn {
+        FlashAttention::Auto => sys::LLAMA_FLASH_ATTN_TYPE_AUTO,
+        FlashAttention::On => sys::LLAMA_FLASH_ATTN_TYPE_ENABLED,
+        FlashAttention::Off => sys::LLAMA_FLASH_ATTN_TYPE_DISABLED,
+    };
+    params.kv_unified = size.unified;
+    params.swa_full = options.swa_full;
+    params.no_perf = true;
+    params.abort_callback = Some(on_node);
+    params
+}
+
+impl Context {
+    pub(super) fn new(
+        model: NativeModel,
+        size: &ContextSize,
+        options: &KvOptions,
+        interrupt: Interrupt,
+    ) -> Result<Self> {
+        let threads = Threads::new(size.n_threads)?;
+        let owned = Owned { threads, model, interrupt: Box::new(interrupt) };
+        let mut params = params(size, options);
+        params.abort_callback_data = std::ptr::from_ref(&*owned.interrupt).cast_mut().cast();
+        let (made, errors) = native_log::collect(|| {
+            // SAFETY: the model is alive, and so is what the params point to.
+            shim::call(|out| unsafe {
+                shim::fluid_llama_new_context(owned.model.as_ptr(), &params, out)
+            })
+        });
+        let pointer = made.ok().and_then(NonNull::new).ok_or_else(|| {
+            let cause = native_log::cause(&errors);
+            Error::new(
+                ErrorKind::Backend,
+                format!(
+                    "cannot create a context of {} tokens for {} jobs: {cause}",
+                    size.n_cells, size.n_parallel
+                ),
+            )
+        })?;
+        let pool = owned.threads.as_ptr();
+        // SAFETY: context and pool are alive; the pool outlives the context (see `drop`).
+        unsafe { sys::llama_attach_threadpool(pointer.as_ptr(), pool, pool) };
+        Ok(Self { pointer, owned: ManuallyDrop::new(owned), broken: false, _local: PhantomData })
+    }
+
+    pub(super) fn model(&self) -> &NativeModel {
+        &self.owned.model
+    }
+
+    /// Tokens of one sequence and of one batch, as llama.cpp has rounded them.
+    pub(super) fn sizes(&self) -> (u32, u32) {
+        let context = self.pointer.as_ptr();
+        // SAFETY: the context is alive; the call reads a field.
+        let n_ctx = unsafe { sys::llama_n_ctx_seq(context) };
+        // SAFETY: as above.
+        let n_ubatch = unsafe { sys::llama_n_ubatch(context) };
+        (n_ctx, n_ubatch)
+    }
+
+    /// Runs a shim call on the context; after a failed assertion there are no more.
+    fn call<T>(
+        &mut self,
+        what: &str,
+        body: impl FnOnce(*mut sys::llama_context, *mut shim::Failure) -> T,
+    ) -> Result<T> {
+        if self.broken {
+            let message =
+                "an earlier assertion inside llama.cpp broke this model; free it and load it again";
+            return Err(Error::new(ErrorKind::Backend, message));
+        }
+        let context = self.pointer.as_ptr();
+        shim::call(|out| body(context, out)).map_err(|error| {
+            self.broken |= error.is_assert();
+            error.describe(what)
+        })
+    }
+
+    /// `llama_decode` of `batch`, when it is this model's turn; `None` when it was interrupted
+    /// before.
+    pub(super) fn decode(&mut self, batch: &RawBatch<'_>) -> Result<Option<i32>> {
+        let Some(turn) = self.owned.threads.wait_for_cores(&self.owned.interrupt) else {
+            return Ok(None);
+        };
+        // SAFETY: the context is alive, and a `RawBatch` borrows arrays of `n_tokens` entries each.
+        let decoded = self.call("computing a batch", |context, out| unsafe {
+            shim::fluid_llama_decode(context, &batch.raw, out)
+        });
+        self.owned.threads.give_back(turn);
+        decoded.map(Some)
+    }
+
+    /// The `n_vocab` logits of batch row `index`.
+    pub(super) fn logits(&mut self, index: usize, n_vocab: usize) -> Result<&mut [f32]> {
+        // SAFETY: the context is alive; llama.cpp checks the index.
+        let row = self.call("reading logits", |context, out| unsafe {
+            shim::fluid_llama_logits(context, index as i32, out)
+        })?;
+        let row = NonNull::new(row).ok_or_else(|| {
+            Error::new(ErrorKind::Internal, format!("llama.cpp has no logits for row {index}"))
+        })?;
+        // SAFETY: llama.cpp keeps one row of n_vocab floats for each output until the next
+        // decode, which needs the `&mut self` that this borrow holds.
+        Ok(unsafe { std::slice::from_raw_parts_mut(row.as_ptr(), n_vocab) })
+    }
+
+    /// Drops `sequence` from position `from` on; false when llama.cpp cannot drop a part.
+    pub(super) fn remove(&mut self, sequence: u32, from: u32) -> Result<bool> {
+        // SAFETY: the context is alive; the numbers are checked by llama.cpp.
+        self.call("dropping a sequence", |context, out| unsafe {
+            shim::fluid_llama_remove(context, sequence as i32, from as i32, out)
+        })
+    }
+
+    /// Lets the empty sequence `to` share what `from` holds below position `count`; without a
+    /// count everything.
+    pub(super) fn copy(&mut self, from: u32, to: u32, count: Option<u32>) -> Result<()> {
+        let end = count.map_or(-1, |count| count as i32);
+        // SAFETY: the context is alive; the sequences are below n_seq_max.
+        self.call("sharing a prefix", |context, out| unsafe {
+            shim::fluid_llama_copy(context, from as i32, to as i32, end, out);
+        })
+    }
+
+    /// Whether what `sequence` holds could be, and was, moved: `count` tokens at `at` are gone,
+    /// the rest has moved down.
+    pub(super) fn shift(&mut self, sequence: u32, at: u32, count: u32) -> Result<bool> {
+        // SAFETY: the context is alive; the shim asks whether its cache can shift.
+        self.call("shifting a context", |context, out| unsafe {
+            shim::fluid_llama_shift(context, sequence as i32, at as i32, count as i32, out)
+        })
+    }
+
+    /// Positions of `sequence`.
+    pub(super) fn length(&mut self, sequence: u32) -> Result<u32> {
+        // SAFETY: the context is alive.
+        let last = self.call("measuring a sequence", |context, out| unsafe {
+            shim::fluid_llama_last(context, sequence as i32, out)
+        })?;
+        Ok((last + 1).max(0) as u32)
+    }
+
+    /// Bytes of the state of `sequence`.
+    pub(super) fn state_bytes(&mut self, sequence: u32) -> Result<usize> {
+        // SAFETY: the context is alive.
+        self.call("measuring a state", |context, out| unsafe {
+            shim::fluid_llama_state_bytes(context, sequence as i32, out)
+        })
+    }
+
+    /// The state of `sequence`.
+    pub(super) fn save(&mut self, sequence: u32) -> Result<Vec<u8>> {
+        let bytes = self.state_bytes(sequence)?;
+        let mut state = Vec::new();
+        state.try_reserve_exact(bytes).map_err(|_| {
+            let message = format!("a state of {} MiB finds no memory", bytes >> 20);
+            Error::new(ErrorKind::OutOfMemory, message)
+        })?;
+        state.resize(bytes, 0u8);
+        let (start, room) = (state.as_mut_ptr(), state.len());
+        // SAFETY: `start` has room for `room` bytes.
+        let written = self.call("saving a state", |context, out| unsafe {
+            shim::fluid_llama_save(context, sequence as i32, start, room, out)
+        })?;
+        match written == bytes {
+            true => Ok(state),
+            false => Err(Error::new(ErrorKind::Backend, "llama.cpp did not save a state")),
+        }
+    }
+
+    /// Puts `state`, of `count` tokens, into `sequence`, whose content goes.
+    pub(super) fn restore(&mut self, sequence: u32, count: u32, state: &[u8]) -> Result<()> {
+        // SAFETY: `state` is borrowed for the call; llama.cpp checks its lengths.
+        let end = self.call("restoring a state", |context, out| unsafe {
+            shim::fluid_llama_restore(context, sequence as i32, state.as_ptr(), state.len(), out)
+        })?;
+        if end == i64::from(count) {
+            return Ok(());
+        }
+        self.remove(sequence, 0)?;
+        let message = format!("the state is not one of {count} tokens of this model");
+        Err(Error::new(ErrorKind::Backend, message))
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        if self.broken {
+            log!(Error, "a broken model is left in memory, and its threads may go on computing until the process ends");
+            // Nobody joins these threads or frees this memory; that is the price of going on.
+            return;
+        }
+        let context = self.pointer.as_ptr();
+        // SAFETY: made by llama.cpp, freed once, before the pool and the model.
+        let freed = shim::call(|out| unsafe { shim::fluid_llama_free_context(context, out) });
+        report(freed, "freeing a context");
+        // SAFETY: dropped once, here, and not used after.
+        unsafe { ManuallyDrop::drop(&mut self.owned) };
+    }
+}

@@ -1,0 +1,98 @@
+//! The jobs of a model that wait for a slot, and the order they go in.
+#![forbid(unsafe_code)]
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use super::slot::{Slot, Task};
+
+/// Where a job stands: higher priority goes first, then who came first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Turn {
+    priority: Reverse<i32>,
+    arrival: u64,
+}
+
+impl Turn {
+    /// What its priority alone says: less goes first.
+    pub(super) fn rank(&self) -> Reverse<i32> {
+        self.priority
+    }
+
+    /// Whether it goes before `other` by its priority alone.
+    pub(super) fn outranks(&self, other: &Self) -> bool {
+        self.priority < other.priority
+    }
+}
+
+/// Who waits.
+pub(super) enum Waiting {
+    /// A task as it came.
+    New(Box<Task>),
+    /// A job whose tokens are known: it waits for room, or gave its slot to another.
+    Ready(Box<Slot>),
+}
+
+/// Those who wait, in order.
+#[derive(Default)]
+pub(super) struct Line {
+    waiting: BTreeMap<Turn, Waiting>,
+    arrivals: u64,
+}
+
+impl Line {
+    /// Puts `task` behind those of its priority.
+    pub(super) fn join(&mut self, task: Task) {
+        self.arrivals += 1;
+        let turn = Turn { priority: Reverse(task.priority), arrival: self.arrivals };
+        self.waiting.insert(turn, Waiting::New(Box::new(task)));
+    }
+
+    /// Puts a job back where it stood.
+    pub(super) fn rejoin(&mut self, turn: Turn, slot: Slot) {
+        self.waiting.insert(turn, Waiting::Ready(Box::new(slot)));
+    }
+
+    /// The first that can go on: a job whose reader is slow is passed over until there is room.
+    pub(super) fn first(&self) -> Option<Turn> {
+        let can_go_on = |waiting: &Waiting| match waiting {
+            Waiting::New(_) => true,
+            Waiting::Ready(slot) => slot.job().has_room(),
+        };
+        self.waiting.iter().find(|(_, waiting)| can_go_on(waiting)).map(|(&turn, _)| turn)
+    }
+
+    pub(super) fn get(&self, turn: Turn) -> Option<&Waiting> {
+        self.waiting.get(&turn)
+    }
+
+    pub(super) fn take(&mut self, turn: Turn) -> Option<Waiting> {
+        self.waiting.remove(&turn)
+    }
+
+    /// Drops tasks that ended while they waited, and hands out the jobs that should stop.
+    pub(super) fn take_stopped(&mut self) -> Vec<Slot> {
+        let is_stopped = |waiting: &Waiting| match waiting {
+            Waiting::New(task) => task.job.is_ended(),
+            Waiting::Ready(slot) => slot.job().stop_cause().is_some(),
+        };
+        let stopped = self.waiting.iter().filter(|(_, waiting)| is_stopped(waiting));
+        let turns: Vec<Turn> = stopped.map(|(&turn, _)| turn).collect();
+        let taken = turns.iter().filter_map(|turn| self.waiting.remove(turn));
+        let slots = taken.filter_map(|waiting| match waiting {
+            Waiting::New(_) => None,
+            Waiting::Ready(slot) => Some(*slot),
+        });
+        slots.collect()
+    }
+
+    /// Hands out all jobs that had begun; new tasks are dropped, which ends them.
+    pub(super) fn clear(&mut self) -> Vec<Slot> {
+        let waiting = std::mem::take(&mut self.waiting).into_values();
+        let slots = waiting.filter_map(|waiting| match waiting {
+            Waiting::New(_) => None,
+            Waiting::Ready(slot) => Some(*slot),
+        });
+        slots.collect()
+    }
+}

@@ -1,0 +1,72 @@
+//! From a prompt to its tokens: what cannot fit, or might choke a tokeniser, is refused before.
+#![forbid(unsafe_code)]
+
+use super::slot::Input;
+use crate::backend::{Backend, Limits, Vocab};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Characters without white space, or of nothing else. Some of llama.cpp's tokenisers match such
+/// runs with std::regex, which recurses for each character: longer ones overflow the stack.
+const LONGEST_WORD: usize = 64 * 1024;
+
+/// The prompt's tokens: at least one, and room for at least one more.
+pub(super) fn tokens(
+    backend: &mut dyn Backend,
+    input: &Input,
+    vocab: &Vocab,
+    limits: Limits,
+) -> Result<Vec<u32>> {
+    let tokens = match input {
+        Input::Tokens(tokens) => tokens.clone(),
+        Input::Text { text, special } => {
+            check_text(text, vocab, limits)?;
+            backend.tokenize(text, *special)?
+        }
+    };
+    if tokens.is_empty() {
+        return Err(Error::invalid_request(
+            "prompt",
+            "has no tokens; give a text that is not empty",
+        ));
+    }
+    if tokens.len() >= limits.n_ctx as usize {
+        let message = format!(
+            "the prompt has {} tokens, the context holds {}; shorten it or load the model with a larger n_ctx",
+            tokens.len(),
+            limits.n_ctx
+        );
+        return Err(Error::new(ErrorKind::ContextOverflow, message));
+    }
+    Ok(tokens)
+}
+
+fn check_text(text: &str, vocab: &Vocab, limits: Limits) -> Result<()> {
+    let (n_ctx, longest) = (limits.n_ctx as usize, vocab.longest_piece());
+    if text.len() / longest.max(1) > n_ctx {
+        let message = format!(
+            "the prompt has {} bytes, more than {n_ctx} tokens of context can hold; shorten it or load the model with a larger n_ctx",
+            text.len()
+        );
+        return Err(Error::new(ErrorKind::ContextOverflow, message));
+    }
+    let of_a_kind = |a: &char, b: &char| a.is_whitespace() == b.is_whitespace();
+    match longest_run(text, of_a_kind) {
+        run if run > LONGEST_WORD => Err(Error::invalid_request(
+            "prompt",
+            format!("has a word of {run} characters; split words of more than {LONGEST_WORD}"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Length of the longest stretch of characters that are alike.
+fn longest_run(text: &str, alike: impl Fn(&char, &char) -> bool) -> usize {
+    let (mut longest, mut run, mut before) = (0, 0, None);
+    for character in text.chars() {
+        let goes_on = before.is_some_and(|before| alike(&before, &character));
+        run = if goes_on { run + 1 } else { 1 };
+        longest = longest.max(run);
+        before = Some(character);
+    }
+    longest
+}
