@@ -24,8 +24,10 @@ CFLAGS ?= -O2
 DEMO_CFLAGS := -std=c11 -Wall -Wextra -Wpedantic -Iinclude
 DEMO_LIBS := -Ltarget/release -lfluid -Wl,-rpath,'$$ORIGIN/../release'
 
+BENCH_FLAGS ?=
 SETUP_FLAGS :=
 test test-rust test-python test-c test-header check soak header: SETUP_FLAGS := --test
+bench peers: SETUP_FLAGS := --bench
 
 .PHONY: help
 help: ## this list
@@ -74,8 +76,16 @@ check: setup build-for-tests ## formatting and clippy, warnings denied
 header: setup ## write include/fluid.h again from the sources
 	FLUID_UPDATE_HEADER=1 cargo test $(CARGO_FLAGS) --features fake --test header
 
+.PHONY: peers
+peers: setup models
+	@.venv/bin/python tools/build_peers.py
+
+# The overhead of the library is measured with the scripted backend, all else with what ships.
 .PHONY: bench
-bench: setup models build ## the measurements of benches/
+bench: setup models peers build-for-tests ## libfluid beside llama.cpp and OpenVINO GenAI (BENCH_FLAGS=--quick)
+	@cp target/release/libfluid.so target/peers/libfluid-fake.so
+	@bash tools/build.sh build $(CARGO_FLAGS)
+	@.venv/bin/python benches/side_by_side.py $(BENCH_FLAGS)
 	cargo bench --locked
 
 .PHONY: soak

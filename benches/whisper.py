@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """libfluid against OpenVINO GenAI's WhisperPipeline: same model folder, audio, threads, process.
 
-    benches/whisper.py MODEL_FOLDER [--pairs 20] [--speech FILE.wav --text FILE.txt]
+    benches/whisper.py MODEL_FOLDER [--pairs 20] [--speech FILE.wav --text FILE.txt] [--json FILE]
 
-Prints a short file (JFK), where each pair is one run of either in turn; a long one, where --speech
-gives it; loading with and without a cache; peak memory, in a process of its own for each. MODEL_FOLDER needs GenAI's
-openvino_tokenizer.xml and openvino_detokenizer.xml. Needs the packages of tools/requirements.txt and
-openvino-genai; the library is target/release/libfluid.so, or FLUID_LIBRARY.
+Prints, and for --json writes as rows of samples: a short file (JFK), where each pair is one run of
+either in turn; a long one, where --speech gives it; loading with and without a cache; peak memory, in
+a process of its own for each. MODEL_FOLDER needs GenAI's openvino_tokenizer.xml and
+openvino_detokenizer.xml. Needs the packages of tools/requirements.txt and openvino-genai
+(tools/build_peers.py brings both); the library is target/release/libfluid.so, or FLUID_LIBRARY.
 """
 
 import argparse
@@ -15,7 +16,6 @@ import ctypes as c
 import json
 import os
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -23,6 +23,8 @@ import tempfile
 import time
 import wave
 from pathlib import Path
+
+import libfluid
 
 ROOT = Path(__file__).resolve().parent.parent
 JFK = "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
@@ -42,22 +44,8 @@ class Audio(c.Structure):
     ]
 
 
-class Fluid:
-    """The library through its C interface."""
-
-    def __init__(self, folder, options):
-        self.lib = c.CDLL(os.environ.get("FLUID_LIBRARY", str(ROOT / "target/release/libfluid.so")))
-        self.lib.fluid_last_error.restype = c.c_char_p
-        self.lib.fluid_string_free.argtypes = [c.c_void_p]
-        self.engine, self.model = c.c_void_p(), c.c_void_p()
-        self.check(self.lib.fluid_engine_new(None, c.byref(self.engine)))
-        load = self.lib.fluid_load_model
-        text = json.dumps(options).encode()
-        self.check(load(self.engine, str(folder).encode(), text, None, None, c.byref(self.model)))
-
-    def check(self, status):
-        if status < 0:
-            sys.exit(f"libfluid: {self.lib.fluid_last_error().decode()}")
+class Fluid(libfluid.Model):
+    """A Whisper model through the C interface."""
 
     def run(self, samples, request):
         address, count = samples.buffer_info()
@@ -69,9 +57,6 @@ class Fluid:
         result = c.string_at(out).decode()
         self.lib.fluid_string_free(out)
         return json.loads(result)["text"]
-
-    def free(self):
-        self.lib.fluid_engine_free(self.engine)
 
 
 class GenAI:
@@ -115,23 +100,32 @@ def timed(work, *arguments):
 
 
 def pairs(count, name, seconds, said, ours, theirs):
-    """Runs both in turn and prints a row."""
+    """Runs both in turn, prints a row and gives it: the times of each, and the word error rates."""
     for work in (ours, theirs):
         work()
-    a, b = [], []
+    a, b, errors = [], [], {}
     for index in range(count):
         order = [(a, ours), (b, theirs)]
         for times, work in order if index % 2 == 0 else order[::-1]:
             spent, text = timed(work)
             times.append(spent)
             if index == 0:
-                print(f"  {'libfluid' if work is ours else 'GenAI':9} WER {100 * word_error_rate(said, text):.1f} %")
-    ours, theirs = statistics.median(a), statistics.median(b)
+                errors[work] = 100 * word_error_rate(said, text)
+                print(f"  {'libfluid' if work is ours else 'GenAI':9} WER {errors[work]:.1f} %")
+    our_time, their_time = statistics.median(a), statistics.median(b)
     print(
-        f"{name}: libfluid {ours:.3f} s ({seconds / ours:.1f} times real time), GenAI {theirs:.3f} s "
-        f"({seconds / theirs:.1f}), time ratio {ours / theirs:.2f}, speed ratio {theirs / ours:.2f}, {count} pairs",
+        f"{name}: libfluid {our_time:.3f} s ({seconds / our_time:.1f} times real time), GenAI {their_time:.3f} s "
+        f"({seconds / their_time:.1f}), time ratio {our_time / their_time:.2f}, "
+        f"speed ratio {their_time / our_time:.2f}, {count} pairs",
         flush=True,
     )
+    wer = row(f"{name}, word error rate", "%", [errors[ours]], [errors[theirs]])
+    return a, b, wer
+
+
+def row(name, unit, ours, theirs, higher_is_better=False):
+    """A row of samples as benches/side_by_side.py reads it."""
+    return {"name": name, "unit": unit, "ours": ours, "theirs": theirs, "higher_is_better": higher_is_better}
 
 
 def child(which, folder, options, audio):
@@ -141,7 +135,59 @@ def child(which, folder, options, audio):
         Fluid(folder, options).run(samples, {"language": "en"})
     else:
         GenAI(folder).run(samples, "en")
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    # Not ru_maxrss, which begins with the peak of the process that made this one.
+    print(int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1]) // 1024)
+
+
+def peak_memory(folder, speech):
+    """Of a load and the speech, each side in a process of its own."""
+    with tempfile.NamedTemporaryFile(suffix=".f32") as file:
+        Path(file.name).write_bytes(speech.tobytes())
+        peak = {}
+        for which in ("fluid", "genai"):
+            command = [sys.executable, __file__, folder, "--child", which, "--audio", file.name]
+            peak[which] = int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    print(f"peak memory: libfluid {peak['fluid']} MB, GenAI {peak['genai']} MB, both with Python's own", flush=True)
+    return [row("peak memory, with Python's own", "MB", [peak["fluid"]], [peak["genai"]])]
+
+
+def loads(folder, options):
+    times = {"fluid": [], "genai": []}
+    for _ in range(3):
+        spent, fluid = timed(Fluid, folder, options)
+        times["fluid"].append(spent)
+        fluid.free()
+        spent, genai = timed(GenAI, folder)
+        times["genai"].append(spent)
+        del genai
+    ours, theirs = (statistics.median(spent) for spent in times.values())
+    print(f"load: libfluid {ours:.2f} s, GenAI {theirs:.2f} s, ratio {ours / theirs:.2f}")
+    with tempfile.TemporaryDirectory() as cache:
+        cached = {**options, "cache_dir": cache + "/fluid"}
+        first, fluid = timed(Fluid, folder, cached)
+        fluid.free()
+        second, fluid = timed(Fluid, folder, cached)
+        fluid.free()
+        timed(GenAI, folder, cache + "/genai")
+        theirs, _ = timed(GenAI, folder, cache + "/genai")
+    print(f"load with a cache: libfluid first {first:.2f} s, then {second:.2f} s; GenAI then {theirs:.2f} s")
+    return [row("load", "s", times["fluid"], times["genai"]), row("load with a cache", "s", [second], [theirs])]
+
+
+def speeds(folder, options, jfk, speech, said, count):
+    """The short file and, where there is one, the long one."""
+    fluid, genai = Fluid(folder, options), GenAI(folder)
+    seconds = len(jfk) / RATE
+    a, b, wer = pairs(count, "JFK", seconds, JFK, lambda: fluid.run(jfk, {}), lambda: genai.run(jfk))
+    rows = [row(f"JFK, {seconds:.0f} s of audio", "s", a, b), wer]
+    if speech:
+        seconds = len(speech) / RATE
+        ours, theirs = (lambda: fluid.run(speech, {"language": "en"})), (lambda: genai.run(speech, "en"))
+        a, b, wer = pairs(min(count, 3), f"{seconds:.0f} s of speech", seconds, said, ours, theirs)
+        speed = [[seconds / spent for spent in times] for times in (a, b)]
+        rows += [row(f"{seconds:.0f} s of speech", "times real time", *speed, higher_is_better=True), wer]
+    fluid.free()
+    return rows
 
 
 def main():
@@ -150,6 +196,7 @@ def main():
     parser.add_argument("--pairs", type=int, default=20)
     parser.add_argument("--speech", help="a WAV file of 16 kHz, mono, 16 bit")
     parser.add_argument("--text", help="what is said in it")
+    parser.add_argument("--json", help="a file for the samples")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--audio", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -159,42 +206,17 @@ def main():
         return child(arguments.child, arguments.folder, options, arguments.audio)
 
     jfk = read(models / "jfk.wav")
-    speech = read(arguments.speech) if arguments.speech else jfk
-    # First, for a process begins with the peak of the one that made it.
-    with tempfile.NamedTemporaryFile(suffix=".f32") as file:
-        Path(file.name).write_bytes(speech.tobytes())
-        peak = {}
-        for which in ("fluid", "genai"):
-            command = [sys.executable, __file__, arguments.folder, "--child", which, "--audio", file.name]
-            peak[which] = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        print(f"peak memory: libfluid {peak['fluid']} MB, GenAI {peak['genai']} MB, both with Python's own")
-    loads = {"fluid": [], "genai": []}
-    for _ in range(3):
-        spent, fluid = timed(Fluid, arguments.folder, options)
-        loads["fluid"].append(spent)
-        fluid.free()
-        spent, genai = timed(GenAI, arguments.folder)
-        loads["genai"].append(spent)
-    ours, theirs = (statistics.median(times) for times in loads.values())
-    print(f"load: libfluid {ours:.2f} s, GenAI {theirs:.2f} s, ratio {ours / theirs:.2f}")
-    with tempfile.TemporaryDirectory() as cache:
-        cached = {**options, "cache_dir": cache + "/fluid"}
-        first, fluid = timed(Fluid, arguments.folder, cached)
-        fluid.free()
-        second, fluid = timed(Fluid, arguments.folder, cached)
-        fluid.free()
-        timed(GenAI, arguments.folder, cache + "/genai")
-        theirs, _ = timed(GenAI, arguments.folder, cache + "/genai")
-        print(f"load with a cache: libfluid first {first:.2f} s, then {second:.2f} s; GenAI then {theirs:.2f} s")
-
-    fluid = Fluid(arguments.folder, options)
-    seconds = len(jfk) / RATE
-    pairs(arguments.pairs, "JFK", seconds, JFK, lambda: fluid.run(jfk, {}), lambda: genai.run(jfk))
-    if arguments.speech:
-        text = Path(arguments.text).read_text()
-        pairs(3, f"{arguments.speech}, {len(speech) / RATE:.0f} s", len(speech) / RATE, text,
-              lambda: fluid.run(speech, {"language": "en"}), lambda: genai.run(speech, "en"))
+    speech = read(arguments.speech) if arguments.speech else None
+    said = Path(arguments.text).read_text() if arguments.speech else ""
+    rows = peak_memory(arguments.folder, speech or jfk)
+    rows += loads(arguments.folder, options)
+    rows += speeds(arguments.folder, options, jfk, speech, said, arguments.pairs)
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(rows))
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except libfluid.Failed as why:
+        sys.exit(str(why))

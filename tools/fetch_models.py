@@ -36,7 +36,7 @@ import os
 
 def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):
     name, version = {name!r}, {version!r}
-    folder = f"{{name}}-{{version}}.dist-info"
+    folder = f"{{name.replace('-', '_')}}-{{version}}.dist-info"  # its name ends at the first hyphen
     os.mkdir(os.path.join(metadata_directory, folder))
     with open(os.path.join(metadata_directory, folder, "METADATA"), "w") as file:
         file.write(f"Metadata-Version: 2.1\\nName: {{name}}\\nVersion: {{version}}\\n")

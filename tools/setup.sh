@@ -3,6 +3,7 @@
 #
 #   tools/setup.sh          for `make build` and `make demo`
 #   tools/setup.sh --test   also what the tests and checks use
+#   tools/setup.sh --bench  also what `make bench` uses
 #   tools/setup.sh --path   prints PATH with the folder of a fitting cargo in front
 #
 # Packages come from apt, where this account may use it (root, or sudo without a password). Anywhere else
@@ -14,6 +15,7 @@ GOAL=${FLUID_GOAL:-make demo}        # what to type again after an install by ha
 DISK_GB=5
 PATH=$PATH:/usr/sbin:/sbin           # dpkg wants them; an account's PATH may lack them
 WITH_TESTS=no
+WITH_BENCHES=no
 MISSING=()                           # keys of package_for
 
 say() { printf '%s\n' "$*"; }
@@ -132,6 +134,7 @@ look() {
     want libclang have_libclang
     want python have_venv
     want rust find_cargo >/dev/null
+    [ $WITH_BENCHES = no ] || want espeak-ng have espeak-ng
     [ $WITH_TESTS = yes ] || return 0
     want valgrind have_valgrind
     want qemu have_qemu
@@ -329,6 +332,7 @@ main() {
     case "${1:-}" in
         --path) path_with_cargo; exit ;;
         --test) WITH_TESTS=yes ;;
+        --bench) WITH_BENCHES=yes ;;
         "") ;;
         *) die "unknown argument $1" ;;
     esac

@@ -15,6 +15,9 @@ import unittest
 import zipfile
 from pathlib import Path
 
+from fetch_models import stand_in_backend
+from model_table import Package
+
 TOOLS = Path(__file__).resolve().parent
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 FILE = "tiny.gguf"
@@ -316,6 +319,17 @@ class FetchModels(unittest.TestCase):
         code, _, err = self.run_fetch("gpt", script="good")
         self.assertEqual(code, 2)
         self.assertIn("known: tiny", err)
+
+
+class StandInBackend(unittest.TestCase):
+    def test_pip_finds_the_whole_name_of_a_package_with_a_hyphen(self):
+        with tempfile.TemporaryDirectory() as folder:
+            backend = stand_in_backend(Path(folder), Package("two-words==1.0", 1, is_source=True))
+            ask = "import sys, setuptools.build_meta as b; print(b.prepare_metadata_for_build_wheel(sys.argv[1]))"
+            command = [sys.executable, "-c", ask, folder]
+            done = subprocess.run(command, env={**os.environ, "PYTHONPATH": backend}, capture_output=True, text=True)
+            self.assertEqual(done.stdout.strip(), "two_words-1.0.dist-info", done.stderr)
+            self.assertIn("Name: two-words", (Path(folder) / done.stdout.strip() / "METADATA").read_text())
 
 
 if __name__ == "__main__":
