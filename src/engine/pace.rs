@@ -9,10 +9,10 @@ const SIZES: usize = 14;
 /// How much the newest batch counts in the running mean.
 const WEIGHT: f32 = 0.3;
 
-/// Seconds that batches of each size take, as a running mean.
+/// Seconds for each token of batches of each size, as a running mean.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    seconds: [Option<f32>; SIZES],
+    per_token: [Option<f32>; SIZES],
 }
 
 /// The exponent of the power of two that `count` tokens fit in.
@@ -24,30 +24,18 @@ fn size_of(count: usize) -> usize {
 impl Pace {
     /// A batch of `count` tokens took `time`.
     pub(super) fn note(&mut self, count: usize, time: Duration) {
-        let size = size_of(count);
-        // As if the batch had been full: estimates err towards too long.
-        let full = time.as_secs_f32() * (1usize << size) as f32 / count.max(1) as f32;
-        let mean = &mut self.seconds[size];
-        *mean = Some(mean.map_or(full, |mean| mean + WEIGHT * (full - mean)));
+        let new = time.as_secs_f32() / count.max(1) as f32;
+        let mean = &mut self.per_token[size_of(count)];
+        *mean = Some(mean.map_or(new, |mean| mean + WEIGHT * (new - mean)));
     }
 
-    /// How long a batch of `count` tokens is likely to take; `None` before the first one.
+    /// How long a batch of `count` tokens is likely to take, judged by the nearest size that was
+    /// computed, smaller ones first; `None` before the first batch.
     pub(super) fn expect(&self, count: usize) -> Option<Duration> {
         let size = size_of(count);
-        let larger = (size..SIZES).find_map(|size| self.seconds[size]);
-        let smaller = || {
-            let known = (0..size).rev().find(|&known| self.seconds[known].is_some())?;
-            self.seconds[known].map(|seconds| seconds * (1usize << (size - known)) as f32)
-        };
-        let seconds = match self.seconds[size] {
-            Some(known) => Some(known),
-            // In proportion to a smaller batch, and no longer than a larger one.
-            None => match (smaller(), larger) {
-                (Some(scaled), Some(bound)) => Some(scaled.min(bound)),
-                (scaled, bound) => scaled.or(bound),
-            },
-        };
-        seconds.map(Duration::from_secs_f32)
+        let smaller = (0..=size).rev().find_map(|size| self.per_token[size]);
+        let nearest = smaller.or_else(|| (size..SIZES).find_map(|size| self.per_token[size]));
+        nearest.map(|seconds| Duration::from_secs_f32(seconds * count as f32))
     }
 }
 
@@ -58,24 +46,24 @@ mod tests {
     #[test]
     fn estimates_come_from_the_nearest_sizes() {
         let mut pace = Pace::default();
-        let expect =
-            |pace: &Pace, count| pace.expect(count).map(|time| time.as_micros().div_ceil(10));
+        let expect = |pace: &Pace, count| {
+            let time = pace.expect(count)?;
+            Some((time.as_secs_f64() * 1e3).round() as u32)
+        };
         assert_eq!(expect(&pace, 1), None);
         pace.note(8, Duration::from_millis(80));
-        assert_eq!(expect(&pace, 8), Some(8_000));
-        assert_eq!(expect(&pace, 32), Some(32_000));
-        assert_eq!(expect(&pace, 1), Some(8_000), "no longer than eight");
-        pace.note(1, Duration::from_millis(10));
-        assert_eq!(expect(&pace, 2), Some(2_000));
+        assert_eq!([8, 5, 32, 1].map(|count| expect(&pace, count)), [80, 50, 320, 10].map(Some));
         pace.note(1, Duration::from_millis(20));
-        assert_eq!(expect(&pace, 1), Some(1_300));
+        assert_eq!([1, 4, 8].map(|count| expect(&pace, count)), [20, 80, 80].map(Some));
+        pace.note(1, Duration::from_millis(30));
+        assert_eq!(expect(&pace, 1), Some(23));
     }
 
     #[test]
     fn sizes_beyond_the_table_count_as_its_last() {
         let mut pace = Pace::default();
         pace.note(100_000, Duration::from_millis(100));
-        assert!(pace.expect(usize::MAX / 2).is_some());
+        assert!(pace.expect(1 << 40).is_some());
         assert!(pace.expect(0).is_some());
     }
 }

@@ -21,8 +21,10 @@ use super::slot::{Input, Slot, Step, Task};
 use crate::backend::{Backend, BatchToken, Decoded, Limits, Vocab};
 use crate::error::{Error, ErrorKind};
 
-/// How long streams that run may wait for a batch with a part of somebody's prompt in it.
+/// How long streams that run may wait for a batch with a part of somebody's prompt in it, for
+/// each prompt that waits, up to so many: larger parts are computed with less effort in all.
 const SHARED_TURN: Duration = Duration::from_millis(200);
+const MOST_SHARED: usize = 3;
 
 /// How long a job that comes may wait for a batch that holds prompts alone.
 const OWN_TURN: Duration = Duration::from_millis(1_000);
@@ -118,6 +120,7 @@ impl Scheduler {
             }
             self.retire_stopped();
             let admitted = self.admit();
+            self.close_gap();
             let computed = self.take_turn();
             if !admitted && !computed && !self.wait(tasks, woken) {
                 return;
@@ -264,6 +267,14 @@ impl Scheduler {
         self.running.insert(turn, *slot);
     }
 
+    /// Moves a job in the cache where that saves a part of each batch.
+    fn close_gap(&mut self) {
+        if let Some((from, to)) = self.kv.close_gap(&mut *self.backend) {
+            let moved = self.running.values_mut().find(|slot| slot.sequence() == from);
+            moved.into_iter().for_each(|slot| slot.move_to(to));
+        }
+    }
+
     // --- what is computed ---
 
     /// Computes one batch. False: there is nothing to compute.
@@ -279,6 +290,8 @@ impl Scheduler {
         if rows.is_empty() {
             return false;
         }
+        // llama.cpp computes neighbours together if they come in the order of their numbers.
+        rows.sort_by_key(|row| self.running[&row.turn].sequence());
         self.batch.clear();
         for row in &rows {
             self.running[&row.turn].batch(row.count, &mut self.batch);
@@ -304,7 +317,7 @@ impl Scheduler {
         if self.shortest_first {
             prompts.sort_by_key(|&(turn, pending)| (turn.rank(), pending));
         }
-        let budget = self.budget(rows.len());
+        let budget = self.budget(rows.len(), prompts.len());
         let mut taken = 0;
         for (turn, _) in prompts {
             if taken >= budget.min(ENOUGH) {
@@ -317,19 +330,19 @@ impl Scheduler {
         rows
     }
 
-    /// How many prompt tokens go along with `streams` generations.
-    fn budget(&self, streams: usize) -> usize {
+    /// How many tokens of `prompts` prompts go along with `streams` generations.
+    fn budget(&self, streams: usize, prompts: usize) -> usize {
         let limit = (self.limits.n_batch as usize).saturating_sub(streams);
         let (bound, first) = match streams {
             _ if !self.limits.interruptible => (SHORT_AGAIN, LEAST_CHUNK),
             0 => (OWN_TURN, limit),
-            _ => (SHARED_TURN, FIRST_CHUNK),
+            _ => (SHARED_TURN * prompts.min(MOST_SHARED) as u32, FIRST_CHUNK),
         };
         let fits = |count: &usize| {
             self.pace.expect(count + streams).map_or(*count <= first, |time| time <= bound)
         };
-        let sizes = (0..).map(|double| LEAST_CHUNK << double).take_while(|&count| count < limit);
-        sizes.chain([limit]).filter(fits).last().unwrap_or(LEAST_CHUNK).min(limit)
+        let sizes = (LEAST_CHUNK..limit).step_by(LEAST_CHUNK).chain([limit]);
+        sizes.filter(fits).last().unwrap_or(LEAST_CHUNK).min(limit)
     }
 
     /// Computes the batch of `rows`, and draws the tokens that its logits are for.

@@ -112,6 +112,11 @@ impl Slot {
         }
     }
 
+    /// Its keys and values now lie in `sequence`.
+    pub(super) fn move_to(&mut self, sequence: u32) {
+        self.sequence = sequence;
+    }
+
     /// Where to stop a prefill to keep a copy of the state; each below the prompt's length.
     pub(super) fn mark(&mut self, lengths: impl IntoIterator<Item = usize>) {
         let ahead =

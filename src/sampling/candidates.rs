@@ -25,6 +25,9 @@ pub(super) fn by_rank(a: &Candidate, b: &Candidate) -> Ordering {
 pub(super) struct Candidates {
     /// The tokens left; filters shorten it and leave at least one.
     pub(super) items: Vec<Candidate>,
+    /// The largest logit of each block of the vocabulary, and room to sort them.
+    pub(super) maxima: Vec<f32>,
+    pub(super) scratch: Vec<f32>,
 }
 
 impl Candidates {

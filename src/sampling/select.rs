@@ -4,7 +4,7 @@
 use super::candidates::{by_rank, Candidate, Candidates};
 
 /// Logits looked at together; LLVM turns the maximum over a block into vector code.
-const BLOCK: usize = 256;
+const BLOCK: usize = 64;
 
 /// The largest value of a block; NaN counts as minus infinity.
 fn block_max(block: &[f32]) -> f32 {
@@ -52,36 +52,50 @@ pub(super) fn all(logits: &[f32], set: &mut Candidates) {
 /// Fills `set` with the `k` largest logits (fewer when fewer are above minus infinity),
 /// unordered; among equals at the edge the lowest ids stay.
 ///
-/// Collects what beats the current k-th best into a buffer of at least `2k` and cuts it back
-/// to `k` when full: linear in the vocabulary, and after the first blocks almost nothing
-/// passes, so whole blocks are skipped by their maximum.
+/// The k-th largest of the blocks' maxima is no more than the k-th largest logit, so that blocks
+/// below it are never looked into. What beats the k-th best so far goes into a buffer of at
+/// least `2k`, cut back to `k` when full: linear in the vocabulary.
 pub(super) fn top_k(logits: &[f32], k: usize, set: &mut Candidates) {
     if k == 0 || k >= logits.len() {
         return all(logits, set);
     }
+    set.maxima.clear();
+    set.maxima.extend(logits.chunks(BLOCK).map(block_max));
+    let floor = floor(&set.maxima, k, &mut set.scratch);
     let full = k.saturating_mul(2).max(k.saturating_add(BLOCK)).min(logits.len());
     let items = &mut set.items;
     items.clear();
     items.reserve(full);
     let mut edge = f32::NEG_INFINITY;
-    let mut id = 0u32;
-    for block in logits.chunks(BLOCK) {
-        if block_max(block) > edge {
-            for (id, &logit) in (id..).zip(block) {
-                if logit > edge {
-                    if items.len() == full {
-                        edge = edge.max(cut(items, k));
-                        if logit <= edge {
-                            continue;
-                        }
+    for (index, block) in logits.chunks(BLOCK).enumerate() {
+        let max = set.maxima[index];
+        if max < floor || max <= edge {
+            continue;
+        }
+        for (id, &logit) in ((index * BLOCK) as u32..).zip(block) {
+            if logit > edge && logit >= floor {
+                if items.len() == full {
+                    edge = edge.max(cut(items, k));
+                    if logit <= edge {
+                        continue;
                     }
-                    items.push(Candidate { id, logit, p: 0.0 });
                 }
+                items.push(Candidate { id, logit, p: 0.0 });
             }
         }
-        id += block.len() as u32;
     }
     cut(items, k);
+}
+
+/// The k-th largest of `maxima`; minus infinity when there are fewer.
+fn floor(maxima: &[f32], k: usize, scratch: &mut Vec<f32>) -> f32 {
+    if k > maxima.len() {
+        return f32::NEG_INFINITY;
+    }
+    scratch.clear();
+    scratch.extend_from_slice(maxima);
+    // Maxima are never NaN.
+    *scratch.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a)).1
 }
 
 /// Shortens `items` to its `k` best; returns the worst of them, or minus infinity when there
