@@ -332,10 +332,19 @@ fluid_status fluid_engine_free(struct fluid_engine *engine);
 //
 // | key | meaning | default |
 // |---|---|---|
-// | `n_ctx` | tokens of context for each job | the model's own, at most 4096 |
-// | `n_parallel` | jobs that run together, 1 to 64; each takes memory for its context | 4 |
-// | `n_threads` | threads that compute | one for each physical core |
+// | `n_ctx` | tokens of context for each job | the model's own, as far as `kv_cache_mb` allows |
+// | `n_parallel` | jobs that run together, 1 to 64 | 4 |
+// | `n_threads` | threads that compute; models of one process take turns where cores are too few | one for each physical core |
+// | `thread_priority` | `"low"`, `"normal"`, `"medium"`, `"high"` (Linux) | `"normal"` |
+// | `cpu_affinity` | the CPUs the threads may run on, such as `[0, 1]` (Linux) | the system's choice |
 // | `n_ubatch` | most tokens of one computation, at least `n_parallel` | 512 |
+// | `kv_unified` | one KV cache for all jobs, or a part for each, which is faster with many | parts, where `n_parallel` times `n_ctx` fits into `kv_cache_mb` |
+// | `kv_cache_tokens` | tokens that a unified cache holds for all jobs, at least `n_ctx`; jobs that do not fit wait and go on later | what fits into `kv_cache_mb` |
+// | `kv_cache_mb` | MiB for the KV cache | a quarter of the free memory, at most 2048 |
+// | `cache_ram_mb` | MiB of main memory for prefixes that lie outside the KV cache, 0 for none | an eighth of the free memory, at most 2048 |
+// | `cache_type_k`, `cache_type_v` | `"f32"`, `"f16"`, `"bf16"`, `"q8_0"`, `"q5_1"`, `"q5_0"`, `"q4_1"`, `"q4_0"` | `"f16"` |
+// | `flash_attn` | `"auto"`, `"on"`, `"off"`; quantised values need it | `"auto"` |
+// | `swa_full` | sliding-window layers keep the whole context | false |
 // | `use_mmap` | map the file instead of reading it; do not change it while it is mapped | true |
 // | `device` | `"AUTO"`, `"CPU"`, `"GPU"`, `"NPU"`, `"GPU.1"`; GGUF models: `"AUTO"` or `"CPU"` | `"AUTO"` |
 // | `cache_dir` | OpenVINO: a folder for compiled models, so that the next load takes less time | none |
@@ -399,12 +408,19 @@ fluid_status fluid_model_free(struct fluid_model *model);
 // the call: `messages`, or `prompt` (a text, or an array of token ids) for a raw completion;
 // `max_tokens` or `max_completion_tokens`, `stop`, `temperature`, `top_p`, `seed`, `logit_bias`,
 // `presence_penalty`, `frequency_penalty`; of our own: `top_k`, `min_p`, `repeat_penalty`,
-// `repeat_last_n`, `chat_template_kwargs`, `deadline_ms`. What the request leaves out is as the
+// `repeat_last_n`, `chat_template_kwargs`, `deadline_ms`, and the fields below. What the request leaves out is as the
 // model file recommends, else as in llama.cpp: temperature 0.8, top_k 40, top_p 0.95, min_p
 // 0.05, no penalties, a random seed; and no `max_tokens` means until the model stops or the context
 // is full. `model`, `user`, `stream` and the like are accepted and change nothing. A field that
 // OpenAI defines and this build lacks (`tools`, `logprobs`, `n` above 1, a `response_format` other
 // than text) is refused; a field that nobody defines is ignored, which only the log tells.
+//
+// | field | meaning | default |
+// |---|---|---|
+// | `priority` | -1000 to 1000: higher goes first, and takes a slot from a lower one, which goes on later | 0 |
+// | `cache_prompt` | take over what an earlier job computed for the same beginning, and keep this one's for later ones | true |
+// | `context_shift` | in a full context, drop the oldest tokens and go on; else the answer ends with "length" | false |
+// | `n_keep`, `n_discard` | tokens that stay in front then, -1 for the prompt; tokens to drop, 0 for half of the rest | -1, 0 |
 //
 // `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` while a long prompt is read, a
 // `FLUID_EVENT_TOKEN` for each token, and the final event, on this thread, and can cancel.
@@ -412,9 +428,10 @@ fluid_status fluid_model_free(struct fluid_model *model);
 // take long, set `deadline_ms`, or use `fluid_generate_start` and `fluid_job_cancel`.
 //
 // `out_json` may be `NULL`. On `FLUID_OK`, `FLUID_CANCELLED` and `FLUID_DEADLINE` `*out_json` is
-// OpenAI's result object with the text so far, `usage`, `finish_reason` ("stop", "length",
-// "cancelled", "deadline" or, in `fluid_job_json`, "error"), `seed` and `timings`; it is owned by the caller, free with
-// `fluid_string_free`.
+// OpenAI's result object with the text so far, `usage` (`prompt_tokens_details.cached_tokens` is
+// how much of the prompt was there already), `finish_reason` ("stop", "length", "cancelled",
+// "deadline" or, in `fluid_job_json`, "error"), `seed` and `timings` (of which `prompt_n` counts what
+// was computed); it is owned by the caller, free with `fluid_string_free`.
 //
 // Errors: `FLUID_ERROR_INVALID_JSON`, `FLUID_ERROR_INVALID_REQUEST`, `FLUID_ERROR_UNSUPPORTED`,
 // `FLUID_ERROR_CONTEXT_OVERFLOW`, `FLUID_ERROR_QUEUE_FULL`, `FLUID_ERROR_BACKEND`,

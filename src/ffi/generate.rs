@@ -20,12 +20,19 @@ use crate::request::GenerateRequest;
 /// the call: `messages`, or `prompt` (a text, or an array of token ids) for a raw completion;
 /// `max_tokens` or `max_completion_tokens`, `stop`, `temperature`, `top_p`, `seed`, `logit_bias`,
 /// `presence_penalty`, `frequency_penalty`; of our own: `top_k`, `min_p`, `repeat_penalty`,
-/// `repeat_last_n`, `chat_template_kwargs`, `deadline_ms`. What the request leaves out is as the
+/// `repeat_last_n`, `chat_template_kwargs`, `deadline_ms`, and the fields below. What the request leaves out is as the
 /// model file recommends, else as in llama.cpp: temperature 0.8, top_k 40, top_p 0.95, min_p
 /// 0.05, no penalties, a random seed; and no `max_tokens` means until the model stops or the context
 /// is full. `model`, `user`, `stream` and the like are accepted and change nothing. A field that
 /// OpenAI defines and this build lacks (`tools`, `logprobs`, `n` above 1, a `response_format` other
 /// than text) is refused; a field that nobody defines is ignored, which only the log tells.
+///
+/// | field | meaning | default |
+/// |---|---|---|
+/// | `priority` | -1000 to 1000: higher goes first, and takes a slot from a lower one, which goes on later | 0 |
+/// | `cache_prompt` | take over what an earlier job computed for the same beginning, and keep this one's for later ones | true |
+/// | `context_shift` | in a full context, drop the oldest tokens and go on; else the answer ends with "length" | false |
+/// | `n_keep`, `n_discard` | tokens that stay in front then, -1 for the prompt; tokens to drop, 0 for half of the rest | -1, 0 |
 ///
 /// `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` while a long prompt is read, a
 /// `FLUID_EVENT_TOKEN` for each token, and the final event, on this thread, and can cancel.
@@ -33,9 +40,10 @@ use crate::request::GenerateRequest;
 /// take long, set `deadline_ms`, or use `fluid_generate_start` and `fluid_job_cancel`.
 ///
 /// `out_json` may be `NULL`. On `FLUID_OK`, `FLUID_CANCELLED` and `FLUID_DEADLINE` `*out_json` is
-/// OpenAI's result object with the text so far, `usage`, `finish_reason` ("stop", "length",
-/// "cancelled", "deadline" or, in `fluid_job_json`, "error"), `seed` and `timings`; it is owned by the caller, free with
-/// `fluid_string_free`.
+/// OpenAI's result object with the text so far, `usage` (`prompt_tokens_details.cached_tokens` is
+/// how much of the prompt was there already), `finish_reason` ("stop", "length", "cancelled",
+/// "deadline" or, in `fluid_job_json`, "error"), `seed` and `timings` (of which `prompt_n` counts what
+/// was computed); it is owned by the caller, free with `fluid_string_free`.
 ///
 /// Errors: `FLUID_ERROR_INVALID_JSON`, `FLUID_ERROR_INVALID_REQUEST`, `FLUID_ERROR_UNSUPPORTED`,
 /// `FLUID_ERROR_CONTEXT_OVERFLOW`, `FLUID_ERROR_QUEUE_FULL`, `FLUID_ERROR_BACKEND`,

@@ -26,10 +26,19 @@ pub(super) static MODELS: Table<Model> = Table::new(0xf1d2, "model");
 ///
 /// | key | meaning | default |
 /// |---|---|---|
-/// | `n_ctx` | tokens of context for each job | the model's own, at most 4096 |
-/// | `n_parallel` | jobs that run together, 1 to 64; each takes memory for its context | 4 |
-/// | `n_threads` | threads that compute | one for each physical core |
+/// | `n_ctx` | tokens of context for each job | the model's own, as far as `kv_cache_mb` allows |
+/// | `n_parallel` | jobs that run together, 1 to 64 | 4 |
+/// | `n_threads` | threads that compute; models of one process take turns where cores are too few | one for each physical core |
+/// | `thread_priority` | `"low"`, `"normal"`, `"medium"`, `"high"` (Linux) | `"normal"` |
+/// | `cpu_affinity` | the CPUs the threads may run on, such as `[0, 1]` (Linux) | the system's choice |
 /// | `n_ubatch` | most tokens of one computation, at least `n_parallel` | 512 |
+/// | `kv_unified` | one KV cache for all jobs, or a part for each, which is faster with many | parts, where `n_parallel` times `n_ctx` fits into `kv_cache_mb` |
+/// | `kv_cache_tokens` | tokens that a unified cache holds for all jobs, at least `n_ctx`; jobs that do not fit wait and go on later | what fits into `kv_cache_mb` |
+/// | `kv_cache_mb` | MiB for the KV cache | a quarter of the free memory, at most 2048 |
+/// | `cache_ram_mb` | MiB of main memory for prefixes that lie outside the KV cache, 0 for none | an eighth of the free memory, at most 2048 |
+/// | `cache_type_k`, `cache_type_v` | `"f32"`, `"f16"`, `"bf16"`, `"q8_0"`, `"q5_1"`, `"q5_0"`, `"q4_1"`, `"q4_0"` | `"f16"` |
+/// | `flash_attn` | `"auto"`, `"on"`, `"off"`; quantised values need it | `"auto"` |
+/// | `swa_full` | sliding-window layers keep the whole context | false |
 /// | `use_mmap` | map the file instead of reading it; do not change it while it is mapped | true |
 /// | `device` | `"AUTO"`, `"CPU"`, `"GPU"`, `"NPU"`, `"GPU.1"`; GGUF models: `"AUTO"` or `"CPU"` | `"AUTO"` |
 /// | `cache_dir` | OpenVINO: a folder for compiled models, so that the next load takes less time | none |
