@@ -12,6 +12,9 @@ use crate::log::log;
 /// Everything of a sequence is as a computation from the start would give it.
 const ALL: usize = usize::MAX;
 
+/// Shorter beginnings are computed again: that takes no longer than looking for them.
+pub(super) const WORTH_KEEPING: usize = 16;
+
 /// States up to this size are moved to save a pass over the weights: a few milliseconds.
 const CHEAP_BYTES: u64 = 32 << 20;
 
@@ -313,10 +316,13 @@ impl KvCache {
         (to, held)
     }
 
-    /// Copies the state of `index` to main memory, if there is room and it is not there.
+    /// Copies the state of `index` to main memory, if it is worth it and not there.
     fn put_away(&mut self, backend: &mut dyn Backend, index: usize) {
         let tokens = &self.sequences[index].tokens;
         let sequence = index as u32;
+        if tokens.len() < WORTH_KEEPING {
+            return;
+        }
         let Ok(bytes) = backend.state_bytes(sequence) else { return };
         if self.kept.wants(tokens, bytes) {
             if let Ok(state) = backend.save(sequence) {
@@ -344,6 +350,13 @@ impl KvCache {
             self.drop_sequence(backend, oldest as u32);
         }
         oldest.is_some()
+    }
+
+    /// Empties all idle sequences; what they held is not to be trusted any more.
+    pub(super) fn drop_idle(&mut self, backend: &mut dyn Backend) {
+        while let Some(idle) = self.oldest_idle() {
+            self.drop_sequence(backend, idle as u32);
+        }
     }
 
     /// Cells that running sequences do not hold.

@@ -53,11 +53,12 @@ impl Line {
         self.waiting.insert(turn, Waiting::Ready(Box::new(slot)));
     }
 
-    /// The first that can go on: a job whose reader is slow is passed over until there is room.
-    pub(super) fn first(&self) -> Option<Turn> {
+    /// The first that can go on. Passed over are jobs whose readers are slow, until there is
+    /// room, and those that `waits` says.
+    pub(super) fn first(&self, waits: impl Fn(&Slot) -> bool) -> Option<Turn> {
         let can_go_on = |waiting: &Waiting| match waiting {
             Waiting::New(_) => true,
-            Waiting::Ready(slot) => slot.job().has_room(),
+            Waiting::Ready(slot) => slot.job().has_room() && !waits(slot),
         };
         self.waiting.iter().find(|(_, waiting)| can_go_on(waiting)).map(|(&turn, _)| turn)
     }

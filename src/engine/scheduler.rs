@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{select, Receiver, TryRecvError};
 
 use super::event::Ending;
-use super::kv::KvCache;
+use super::kept::common;
+use super::kv::{KvCache, WORTH_KEEPING};
 use super::line::{Line, Turn, Waiting};
 use super::pace::Pace;
 use super::prompt;
@@ -48,9 +49,6 @@ const TOKENISED: usize = 16 * 1024;
 
 /// Cells of the KV cache for each job to grow by, without which no further one is let in.
 const ROOM_TO_GROW: usize = 32;
-
-/// A beginning that two prompts share is worth a copy of the state from this length on.
-const WORTH_A_COPY: usize = 16;
 
 /// How long a worker without work waits before it looks around unasked.
 const IDLE: Duration = Duration::from_secs(3_600);
@@ -181,7 +179,7 @@ impl Scheduler {
         let mut admitted = false;
         let mut tokenised = 0;
         while tokenised < TOKENISED {
-            let Some(turn) = self.line.first() else { break };
+            let Some(turn) = self.line.first(|slot| self.is_ahead(slot)) else { break };
             if !self.make_way(turn) {
                 break;
             }
@@ -195,6 +193,23 @@ impl Scheduler {
             admitted = true;
         }
         admitted
+    }
+
+    /// Whether a running job is just computing what the prompt of `slot` begins with, so that
+    /// waiting for it saves the same work.
+    fn is_ahead(&self, slot: &Slot) -> bool {
+        if self.limits.whole_only || !slot.caches_prompt() {
+            return false;
+        }
+        let wanted = &slot.tokens()[..slot.tokens().len() - 1];
+        let to_come = |other: &Slot| {
+            let is_prefilling = other.pending() > 1 && other.caches_prompt();
+            let shared = if is_prefilling { common(other.tokens(), wanted) } else { 0 };
+            // What is still pending of it, not counting the last token, which others compute too.
+            shared.min(other.tokens().len() - 1).saturating_sub(other.n_past())
+        };
+        let most = self.running.values().map(to_come).max().unwrap_or(0);
+        most >= WORTH_KEEPING
     }
 
     /// A slot for the job of `turn`: a free one, or that of a job of lower rank or of one whose
@@ -262,7 +277,7 @@ impl Scheduler {
         slot.seat(sequence, held);
         if self.limits.whole_only && reuse {
             // Where another prompt went its own way, and where this one may be asked again.
-            slot.mark([branch, length - 1].into_iter().filter(|&mark| mark >= WORTH_A_COPY));
+            slot.mark([branch, length - 1].into_iter().filter(|&mark| mark >= WORTH_KEEPING));
         }
         self.running.insert(turn, *slot);
     }
@@ -342,7 +357,7 @@ impl Scheduler {
             self.pace.expect(count + streams).map_or(*count <= first, |time| time <= bound)
         };
         let sizes = (LEAST_CHUNK..limit).step_by(LEAST_CHUNK).chain([limit]);
-        sizes.filter(fits).last().unwrap_or(LEAST_CHUNK).min(limit)
+        sizes.rev().find(fits).unwrap_or(LEAST_CHUNK).min(limit)
     }
 
     /// Computes the batch of `rows`, and draws the tokens that its logits are for.
@@ -363,10 +378,21 @@ impl Scheduler {
                 self.rewind(rows);
             }
             Ok(Decoded::Full) => self.give_up_cells(rows),
-            Err(error) => {
-                for row in rows {
-                    self.retire(row.turn, Ending::Failed(error.clone()));
-                }
+            Err(error) => self.fail(rows, &error),
+        }
+    }
+
+    /// Ends the jobs of a batch that failed.
+    fn fail(&mut self, rows: &[Row], error: &Error) {
+        for row in rows {
+            self.retire(row.turn, Ending::Failed(error.clone()));
+        }
+        if !self.limits.interruptible {
+            // Recurrent states of sequences outside the batch may have been swapped.
+            self.kv.drop_idle(&mut *self.backend);
+            for slot in self.running.values_mut() {
+                let kept = self.kv.rewind(&mut *self.backend, slot.sequence(), 0);
+                slot.rewound(kept);
             }
         }
     }
