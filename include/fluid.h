@@ -40,7 +40,8 @@
  *   one thread at a time for each handle   fluid_job_next, fluid_queue_next
  *     (others get FLUID_ERROR_BUSY):
  *   not from inside the log callback       fluid_log_set, and what waits: fluid_load_model,
- *     (FLUID_ERROR_BUSY):                  fluid_generate, fluid_transcribe, fluid_job_next and
+ *     (FLUID_ERROR_BUSY):                  fluid_generate, fluid_transcribe, fluid_model_save_state,
+ *                                          fluid_model_restore_state, fluid_job_next and
  *                                          fluid_queue_next with a timeout other than 0
  *   Event callbacks run on the thread that made the blocking call, and every function may be
  *   called from inside. The log callback runs on any thread; frees inside it do not wait.
@@ -197,6 +198,9 @@ typedef void (*fluid_log_fn)(fluid_log_level level, const char *line, void *user
 // The audio is of no format this build knows, or broken; convert it.
 #define FLUID_ERROR_INVALID_AUDIO (-35)
 
+// The file is no whole saved state, or one of another model, or of other options; save it again.
+#define FLUID_ERROR_INVALID_STATE (-36)
+
 // The call would wait for itself, or another thread is inside the same call.
 #define FLUID_ERROR_BUSY (-40)
 
@@ -222,8 +226,9 @@ typedef void (*fluid_log_fn)(fluid_log_level level, const char *line, void *user
 // A bug of this library; please report the message.
 #define FLUID_ERROR_INTERNAL (-70)
 
-// `progress` tells how far a load or a long prompt is, from 0 to 1; or a transcription: reading the
-// audio counts as a twentieth, the rest goes by the share of it that is done.
+// `progress` tells how far a load, a long prompt, a save or a restore is, from 0 to 1; or a
+// transcription: reading the audio counts as a twentieth, the rest goes by the share of it that is
+// done.
 #define FLUID_EVENT_PROGRESS 1
 
 // A token was drawn: `token` and `text`. The text may be empty while a character or a stop
@@ -538,6 +543,90 @@ fluid_status fluid_transcribe_start(struct fluid_model *model,
                                     const char *request_json,
                                     struct fluid_job **out_job);
 
+// Saves what the KV cache holds of a prompt to a file, and waits for the end of it: a later
+// process that restores it need not compute the prompt again.
+//
+// `request_json` is a request as of `fluid_generate`, borrowed for the call; of it count the prompt
+// or the messages, `priority`, `cache_prompt` and `deadline_ms`. What is not in the KV cache is
+// computed; the state of all the prompt's tokens but the last goes into the file. Of a
+// conversation, pass the messages so far: the next request that begins with them goes on from
+// there. `path` is borrowed for the call. The file is written under another name beside it
+// (`PATH.*.part`) and renamed when it is whole: an older file there stays until then, and a
+// save that fails or is cancelled leaves nothing behind. Other jobs of the model go on while
+// it is written.
+//
+// `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` events and the final one, on this
+// thread, and can cancel. `user_data` is handed to it. `out_json` may be `NULL`. On `FLUID_OK`
+// `*out_json` is `{"tokens": 812, "bytes": 19021356, "path": "..."}`, on `FLUID_CANCELLED` and
+// `FLUID_DEADLINE` it is `{}`; it is owned by the caller, free with `fluid_string_free`.
+//
+// Errors: those of `fluid_generate`; `FLUID_ERROR_NOT_FOUND` (the folder is not there),
+// `FLUID_ERROR_INVALID_ARGUMENT` (the path is empty, or a folder), `FLUID_ERROR_IO` (it cannot
+// be written).
+//
+// Callers see to it that:
+// Strings are NUL-terminated; `out_json` is `NULL` or can be written to; `callback` can be called
+// with `user_data` until this returns.
+fluid_status fluid_model_save_state(struct fluid_model *model,
+                                    const char *request_json,
+                                    const char *path,
+                                    fluid_event_fn callback,
+                                    void *user_data,
+                                    char **out_json);
+
+// Starts to save; arguments, outcomes and errors as of `fluid_model_save_state`, except that what
+// the model or the disk finds comes with the final event; the result is `fluid_job_json`. On
+// success `*out_job` is owned by the caller, free with `fluid_job_free`.
+//
+// Callers see to it that:
+// Strings are NUL-terminated; `out_job` can be written to.
+fluid_status fluid_model_save_state_start(struct fluid_model *model,
+                                          const char *request_json,
+                                          const char *path,
+                                          struct fluid_job **out_job);
+
+// Brings back what `fluid_model_save_state` wrote, and waits for the end of it: the next
+// generation that begins alike finds it, as `prompt_tokens_details.cached_tokens` of its result
+// tells. `path` is borrowed for the call.
+//
+// A state belongs to one model file, to the same cache types and flash attention, to the same
+// number of parts of the KV cache (`n_parallel`, or one with `kv_unified`) and to this version of
+// llama.cpp; `n_ctx` may differ as long as it holds the tokens. The state waits in main memory,
+// within `cache_ram_mb`, and like others there goes when it is unused for longest.
+//
+// The file is read on a thread of its own and checked from its first byte to its last before
+// any of it is used. Its SHA-256 shows damage, not forgery: the content of a file that passes is
+// given to llama.cpp, so take files only from where you would take models.
+//
+// `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` events and the final one, on this
+// thread, and can cancel. `user_data` is handed to it. `out_json` may be `NULL`. On `FLUID_OK`
+// `*out_json` is `{"tokens": 812, "bytes": 19021356, "path": "..."}`, on `FLUID_CANCELLED` it is
+// `{}`; it is owned by the caller, free with `fluid_string_free`.
+//
+// Errors: `FLUID_ERROR_NOT_FOUND`, `FLUID_ERROR_IO`; `FLUID_ERROR_INVALID_STATE` (not such a file,
+// cut, damaged, of another model or other options; more tokens than `n_ctx`),
+// `FLUID_ERROR_OUT_OF_MEMORY` (more than `cache_ram_mb`), `FLUID_ERROR_UNSUPPORTED` (the model
+// does not generate text), `FLUID_ERROR_QUEUE_FULL`, `FLUID_ERROR_CALLBACK`.
+//
+// Callers see to it that:
+// `path` is NUL-terminated; `out_json` is `NULL` or can be written to; `callback` can be called
+// with `user_data` until this returns.
+fluid_status fluid_model_restore_state(struct fluid_model *model,
+                                       const char *path,
+                                       fluid_event_fn callback,
+                                       void *user_data,
+                                       char **out_json);
+
+// Starts to restore; arguments, outcomes and errors as of `fluid_model_restore_state`, except that
+// what concerns the file comes with the final event; the result is `fluid_job_json`. On success
+// `*out_job` is owned by the caller, free with `fluid_job_free`.
+//
+// Callers see to it that:
+// `path` is NUL-terminated; `out_job` can be written to.
+fluid_status fluid_model_restore_state_start(struct fluid_model *model,
+                                             const char *path,
+                                             struct fluid_job **out_job);
+
 // Waits for the job's next event: `timeout_ms` 0 only looks, below 0 waits for as long as it
 // takes. On `FLUID_OK` `*out_event` is borrowed until the next call of this function for the
 // job, or until the job is freed.
@@ -559,7 +648,8 @@ fluid_status fluid_job_cancel(struct fluid_job *job);
 
 // The result of a job that has ended: of a generation, OpenAI's object as `fluid_generate`
 // describes it, also when it was cancelled or failed; of a transcription, what `fluid_transcribe`
-// describes, which is JSON only in the formats "json" and "verbose_json"; of a load, `{}`.
+// describes, which is JSON only in the formats "json" and "verbose_json"; of a saved or restored
+// state, what `fluid_model_save_state` describes; of a load, `{}`.
 // `*out_json` is borrowed until the job is freed.
 //
 // Errors: `FLUID_ERROR_BUSY` while the job runs.

@@ -32,6 +32,8 @@ pub enum ErrorKind {
     UnsupportedCpu,
     /// The audio is of no format this build knows, or broken: convert it.
     InvalidAudio,
+    /// The file is no whole saved state, or not one of this model: save it again.
+    InvalidState,
     /// The call would wait for itself or for a call that runs already.
     Busy,
     /// The model's queue is full: try again later.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The header's order: as a reader needs it, from versions to queues.
-const SOURCES: [&str; 12] = [
+const SOURCES: [&str; 13] = [
     "version",
     "status",
     "guard",
@@ -15,6 +15,7 @@ const SOURCES: [&str; 12] = [
     "model",
     "generate",
     "transcribe",
+    "state",
     "job",
 ];
 

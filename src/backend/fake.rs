@@ -107,6 +107,7 @@ pub(super) fn load(
         interruptible: true,
         kept_bytes: 1 << 20,
     };
+    let fingerprint = format!("model=fake\nrecurrent={}", script.recurrent);
     let backend = Fake {
         script,
         interrupt: interrupt.clone(),
@@ -120,8 +121,16 @@ pub(super) fn load(
         limits,
         vocab: vocab(),
         info: info(),
-        fingerprint: "fake".into(),
+        fingerprint,
+        check_state: std::sync::Arc::new(check_state),
     }))))
+}
+
+fn check_state(state: &[u8], count: usize) -> Result<()> {
+    match state.len() == 4 * count {
+        true => Ok(()),
+        false => Err(Error::new(ErrorKind::InvalidState, "is no state of the fake backend")),
+    }
 }
 
 fn vocab() -> Vocab {

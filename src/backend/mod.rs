@@ -136,8 +136,8 @@ pub trait Backend {
     fn save(&mut self, sequence: u32) -> Result<Vec<u8>>;
 
     /// Fills the empty `sequence` with what [`save`](Self::save) gave for one of `count` tokens.
-    /// `state` is trusted: the caller knows that this model, with these options, wrote it. On an
-    /// error the sequence is empty.
+    /// `state` is trusted: the caller knows that this model, with these options, wrote it, and
+    /// has had it checked if it comes from outside. On an error the sequence is empty.
     fn restore(&mut self, sequence: u32, count: u32, state: &[u8]) -> Result<()>;
 }
 
@@ -233,6 +233,10 @@ pub enum Loaded {
     Speech(Box<LoadedSpeech>),
 }
 
+/// Checks a state that is to be one of so many tokens, on any thread. The error's message does
+/// not name where the state comes from.
+pub type StateCheck = Arc<dyn Fn(&[u8], usize) -> Result<()> + Send + Sync>;
+
 /// A text model ready to run.
 pub struct LoadedText {
     /// Its native state.
@@ -243,7 +247,10 @@ pub struct LoadedText {
     pub vocab: Vocab,
     /// Tells models and their options apart, for saved states: the same only where a state of
     /// one fits the other.
+    /// Lines of `name=value`, the model itself first.
     pub fingerprint: String,
+    /// Whether a state, on its way to or from a file, can be one of so many tokens of this model.
+    pub check_state: StateCheck,
     /// What is known about it.
     pub info: ModelInfo,
 }

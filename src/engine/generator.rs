@@ -12,6 +12,7 @@ use super::intake::Intake;
 use super::job::{Job, Outcome};
 use super::model::Setup;
 use super::slot::{Input, Task};
+use super::states::{check_target, States};
 use crate::backend::{Limits, ModelInfo, SamplingDefaults, Vocab};
 use crate::chat::{Template, CHATML};
 use crate::error::{Error, Result};
@@ -28,6 +29,7 @@ pub(super) struct Generator {
     vocab: Arc<Vocab>,
     template: Template,
     source: String,
+    states: Arc<States>,
     intake: Intake<Task>,
 }
 
@@ -38,6 +40,7 @@ impl Generator {
         limits: Limits,
         vocab: Arc<Vocab>,
         template: Option<String>,
+        states: Arc<States>,
         setup: Setup,
     ) -> Result<(Self, Receiver<Task>)> {
         let (template, source) = choose_template(info, template)?;
@@ -50,6 +53,7 @@ impl Generator {
             vocab,
             template,
             source,
+            states,
             intake,
         };
         Ok((generator, tasks))
@@ -65,17 +69,35 @@ impl Generator {
     /// Starts a generation.
     pub(super) fn generate(&self, request: GenerateRequest) -> Result<Arc<Job>> {
         let deadline = request.deadline;
-        let task = self.task(request)?;
+        let task = self.task(request, None)?;
         self.intake.send(task, deadline)
     }
 
-    fn task(&self, request: GenerateRequest) -> Result<Task> {
+    /// Starts to save the state of a request's prompt, all but its last token, to `path`.
+    pub(super) fn save_state(&self, request: GenerateRequest, path: &str) -> Result<Arc<Job>> {
+        check_target(path)?;
+        let deadline = request.deadline;
+        let task = self.task(request, Some(path.to_owned()))?;
+        self.intake.send(task, deadline)
+    }
+
+    /// Starts to bring back what [`save_state`](Self::save_state) wrote to `path`.
+    pub(super) fn restore_state(&self, path: &str) -> Result<Arc<Job>> {
+        let job = self.intake.job(Outcome::Nothing)?;
+        self.states.read(path.to_owned(), &job)?;
+        Ok(job)
+    }
+
+    fn task(&self, request: GenerateRequest, save: Option<String>) -> Result<Task> {
         self.check_tokens(&request)?;
         let seed = request.sampling.seed.unwrap_or_else(random_seed);
         let (input, shape) = self.input(&request.prompt)?;
         let name = request.model.unwrap_or_else(|| self.name.clone());
         let completion = Completion::new(shape, name, seed);
-        let job = self.intake.job(Outcome::Completion(Box::new(completion.clone())))?;
+        let job = self.intake.job(match save {
+            None => Outcome::Completion(Box::new(completion.clone())),
+            Some(_) => Outcome::Nothing,
+        })?;
         Ok(Task {
             job,
             input,
@@ -87,6 +109,7 @@ impl Generator {
             cache_prompt: request.cache_prompt,
             context_shift: request.context_shift,
             completion,
+            save,
         })
     }
 

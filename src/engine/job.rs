@@ -14,6 +14,7 @@ use super::model::Model;
 use super::queue::Queue;
 use super::signal::Signal;
 use super::speech::Transcript;
+use super::states::StateResult;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Events that may follow a token's without asking for room: the text that was held back.
@@ -62,6 +63,8 @@ pub enum Outcome {
     Completion(Box<Completion>),
     /// A transcription's result, whole or as far as it came.
     Transcript(Box<Transcript>),
+    /// What came of saving a sequence or of bringing one back.
+    State(StateResult),
 }
 
 /// What a reader gets.
@@ -421,6 +424,7 @@ impl Job {
         Ok(match &state.outcome {
             Outcome::Completion(completion) => completion.to_json(),
             Outcome::Transcript(transcript) => transcript.body(),
+            Outcome::State(result) => result.to_json(),
             _ => "{}".to_owned(),
         })
     }

@@ -52,6 +52,13 @@ impl KeptStates {
         self.put_back(Kept { tokens, state, tick: 0 });
     }
 
+    /// Keeps `state` of `tokens`, which comes from outside and for which there is room.
+    pub(super) fn bring(&mut self, tokens: Vec<u32>, state: Vec<u8>) {
+        debug_assert!(size(&tokens, state.len() as u64) <= self.limit, "checked before");
+        self.retain(|kept| kept.tokens != tokens);
+        self.put(tokens, state);
+    }
+
     /// Keeps what was taken out, or is new, as the one used last. What it makes needless goes.
     pub(super) fn put_back(&mut self, mut new: Kept) {
         if !self.whole_only {
@@ -127,6 +134,19 @@ mod tests {
         let mut states = KeptStates::new(1_000, true);
         states.put(vec![1, 2, 3], vec![0; 3]);
         assert!(states.wants(&[1, 2], 2), "the longer one cannot be cut");
+    }
+
+    #[test]
+    fn a_state_from_outside_is_kept_once_and_counts_as_used() {
+        let mut states = KeptStates::new(100, true);
+        states.put(vec![1, 2], vec![0; 20]);
+        states.put(vec![3], vec![0; 20]);
+        states.bring(vec![1, 2], vec![1; 20]);
+        assert_eq!((states.kept.len(), states.bytes), (2, 52));
+        states.put(vec![4], vec![0; 50]);
+        assert!(states.longest(&[3]).is_none(), "the one that was used before goes first");
+        let (index, _) = states.longest(&[1, 2]).expect("it is kept");
+        assert_eq!(states.take_out(index).state, [1; 20]);
     }
 
     #[test]

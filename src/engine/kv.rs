@@ -309,7 +309,11 @@ impl KvCache {
                     self.extend(to as u32, &kept.tokens);
                     held = self.rewind(backend, to as u32, count);
                 }
-                Err(error) => log!(Warn, "a kept prefix is computed again: {error}"),
+                Err(error) => {
+                    log!(Warn, "a kept prefix is computed again: {error}");
+                    // Not put back: it would fail again.
+                    return (to, 0);
+                }
             }
         }
         self.kept.put_back(kept);
@@ -329,6 +333,11 @@ impl KvCache {
                 self.kept.put(tokens.clone(), state);
             }
         }
+    }
+
+    /// Keeps a state from outside, for which there is room, as if it had been used just now.
+    pub(super) fn bring(&mut self, tokens: Vec<u32>, state: Vec<u8>) {
+        self.kept.bring(tokens, state);
     }
 
     /// Makes room for `count` tokens; idle sequences are put away, those unused for longest

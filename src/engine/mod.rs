@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod completion;
+mod errands;
 pub mod event;
 mod generator;
 mod intake;
@@ -18,6 +19,8 @@ mod scheduler;
 mod signal;
 mod slot;
 mod speech;
+mod state_file;
+mod states;
 mod timer;
 mod worker;
 

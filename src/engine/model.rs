@@ -100,9 +100,24 @@ impl Model {
 
     /// Starts a generation.
     pub fn generate(&self, request: GenerateRequest) -> Result<Arc<Job>> {
+        self.generator()?.generate(request)
+    }
+
+    /// Starts to save the KV cache's state of a request's prompt, all but its last token, to a
+    /// file at `path`.
+    pub fn save_state(&self, request: GenerateRequest, path: &str) -> Result<Arc<Job>> {
+        self.generator()?.save_state(request, path)
+    }
+
+    /// Starts to bring back a state that was saved to `path`, for jobs that will begin alike.
+    pub fn restore_state(&self, path: &str) -> Result<Arc<Job>> {
+        self.generator()?.restore_state(path)
+    }
+
+    fn generator(&self) -> Result<&Generator> {
         self.check_alive()?;
         match &self.skill {
-            Skill::Text(generator) => generator.generate(request),
+            Skill::Text(generator) => Ok(generator),
             Skill::Speech(_) => Err(Error::new(
                 ErrorKind::Unsupported,
                 format!("{}: this model transcribes speech; use fluid_transcribe", self.name),

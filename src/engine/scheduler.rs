@@ -19,6 +19,7 @@ use super::pace::Pace;
 use super::prompt;
 use super::signal::Signal;
 use super::slot::{Input, Slot, Step, Task};
+use super::states::{Arrival, States};
 use crate::backend::{Backend, BatchToken, Decoded, Limits, Vocab};
 use crate::error::{Error, ErrorKind};
 
@@ -64,6 +65,8 @@ pub(super) struct Scheduler {
     limits: Limits,
     vocab: Arc<Vocab>,
     signal: Signal,
+    states: Arc<States>,
+    arrivals: Receiver<Arrival>,
     kv: KvCache,
     pace: Pace,
     line: Line,
@@ -83,12 +86,15 @@ impl Scheduler {
         limits: Limits,
         vocab: Arc<Vocab>,
         signal: Signal,
+        (states, arrivals): (Arc<States>, Receiver<Arrival>),
     ) -> Self {
         Self {
             backend,
             limits,
             vocab,
             signal,
+            states,
+            arrivals,
             kv: KvCache::new(limits),
             pace: Pace::default(),
             line: Line::default(),
@@ -120,7 +126,8 @@ impl Scheduler {
             let admitted = self.admit();
             self.close_gap();
             let computed = self.take_turn();
-            if !admitted && !computed && !self.wait(tasks, woken) {
+            let handed_over = self.hand_over();
+            if !admitted && !computed && !handed_over && !self.wait(tasks, woken) {
                 return;
             }
         }
@@ -128,6 +135,9 @@ impl Scheduler {
 
     /// Takes over what callers have sent. False: nobody can send any more.
     fn collect(&mut self, tasks: &Receiver<Task>) -> bool {
+        while let Ok(arrival) = self.arrivals.try_recv() {
+            arrival.arrive(|saved| self.kv.bring(saved.tokens, saved.state));
+        }
         loop {
             match tasks.try_recv() {
                 Ok(task) => self.line.join(task),
@@ -240,7 +250,8 @@ impl Scheduler {
         let admitted = Instant::now();
         // Before the job is admitted, so that a stop ends it on the spot: a text of megabytes
         // takes longer to tokenise than a cancel may take, and nothing can interrupt it.
-        let tokens = prompt::tokens(&mut *self.backend, &task.input, &self.vocab, self.limits);
+        let tokens = prompt::tokens(&mut *self.backend, &task.input, &self.vocab, self.limits)
+            .and_then(|tokens| task.check(tokens));
         if !task.job.admit() {
             return bytes;
         }
@@ -318,7 +329,8 @@ impl Scheduler {
     /// One token of every generation that has room for it, then prompts.
     fn plan(&mut self) -> Vec<Row> {
         let limit = self.limits.n_batch as usize;
-        let ready = self.running.iter().filter(|(_, slot)| slot.job().has_room());
+        let is_ready = |slot: &Slot| slot.job().has_room() && slot.pending() > 0;
+        let ready = self.running.iter().filter(|(_, slot)| is_ready(slot));
         let (generating, prompts): (Vec<_>, Vec<_>) =
             ready.partition(|(_, slot)| slot.pending() == 1);
         let mut rows: Vec<Row> =
@@ -356,8 +368,8 @@ impl Scheduler {
         let fits = |count: &usize| {
             self.pace.expect(count + streams).map_or(*count <= first, |time| time <= bound)
         };
-        let sizes = (LEAST_CHUNK..limit).step_by(LEAST_CHUNK).chain([limit]);
-        sizes.rev().find(fits).unwrap_or(LEAST_CHUNK).min(limit)
+        let mut sizes = (LEAST_CHUNK..limit).step_by(LEAST_CHUNK).chain([limit]);
+        sizes.rfind(fits).unwrap_or(LEAST_CHUNK).min(limit)
     }
 
     /// Computes the batch of `rows`, and draws the tokens that its logits are for.
@@ -446,7 +458,7 @@ impl Scheduler {
             if slot.is_at_mark() {
                 self.kv.keep_copy(&mut *self.backend, slot.sequence());
             }
-            if slot.pending() > 0 {
+            if slot.pending() > 0 || slot.saves() {
                 continue;
             }
             let step = match self.backend.logits(end - 1) {
@@ -459,6 +471,28 @@ impl Scheduler {
                 Step::End(ending) => self.retire(row.turn, ending),
             }
         }
+    }
+
+    /// Sends the states that are complete on their way to their files. False: there were none,
+    /// or others have to be written first.
+    fn hand_over(&mut self) -> bool {
+        let complete = self.running.iter().filter(|(_, slot)| slot.pending() == 0);
+        let complete: Vec<Turn> = complete.map(|(&turn, _)| turn).collect();
+        let mut handed_over = false;
+        for turn in complete {
+            if !self.states.can_write() {
+                break;
+            }
+            let Some(slot) = self.running.remove(&turn) else { continue };
+            let state = self.backend.save(slot.sequence());
+            self.kv.close(&mut *self.backend, slot.sequence(), slot.caches_prompt());
+            match state {
+                Ok(state) => self.states.write(slot.into_save(state)),
+                Err(error) => slot.finish(Ending::Failed(error)),
+            }
+            handed_over = true;
+        }
+        handed_over
     }
 
     /// Makes room in a full context. What cannot be moved in the cache is computed again.

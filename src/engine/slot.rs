@@ -8,9 +8,11 @@ use super::completion::Completion;
 use super::event::{Body, Ending, Event};
 use super::intake::Work;
 use super::job::{Job, Outcome};
+use super::state_file::Saved;
+use super::states::{Save, COMPUTED};
 use crate::backend::{BatchToken, Limits, Vocab};
 use crate::chat::TextFilter;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
 use crate::request::ContextShift;
 use crate::sampling::{Params, Sampler};
 
@@ -36,11 +38,24 @@ pub(super) struct Task {
     /// What to drop when the context is full; `None` ends the answer.
     pub(super) context_shift: Option<ContextShift>,
     pub(super) completion: Completion,
+    /// A file to save the prompt's state to, all but its last token; nothing is generated then.
+    pub(super) save: Option<String>,
 }
 
 impl Drop for Task {
     fn drop(&mut self) {
         self.job.abandon();
+    }
+}
+
+impl Task {
+    /// Its prompt's `tokens`, if there are enough of them.
+    pub(super) fn check(&self, tokens: Vec<u32>) -> Result<Vec<u32>> {
+        if self.save.is_some() && tokens.len() < 2 {
+            let message = "has one token; a state is of all but the last, give a longer text";
+            return Err(Error::invalid_request("prompt", message));
+        }
+        Ok(tokens)
     }
 }
 
@@ -119,8 +134,8 @@ impl Slot {
 
     /// Where to stop a prefill to keep a copy of the state; each below the prompt's length.
     pub(super) fn mark(&mut self, lengths: impl IntoIterator<Item = usize>) {
-        let ahead =
-            lengths.into_iter().filter(|length| (self.n_past + 1..self.n_prompt).contains(length));
+        let end = self.n_prompt - self.left_out();
+        let ahead = lengths.into_iter().filter(|length| (self.n_past + 1..end).contains(length));
         self.marks = ahead.collect();
         self.marks.sort_unstable();
     }
@@ -144,7 +159,17 @@ impl Slot {
 
     /// Whether the request asks for no tokens at all: its prompt's length was the question.
     pub(super) fn wants_nothing(&self) -> bool {
-        self.task.max_tokens == 0
+        self.task.max_tokens == 0 && !self.saves()
+    }
+
+    /// Whether it ends in a file instead of an answer.
+    pub(super) fn saves(&self) -> bool {
+        self.task.save.is_some()
+    }
+
+    /// Tokens at the end that are not computed: to go on from a state takes one that is not in it.
+    fn left_out(&self) -> usize {
+        usize::from(self.saves())
     }
 
     /// Ends a job that [`wants_nothing`](Self::wants_nothing).
@@ -161,9 +186,10 @@ impl Slot {
         self.sequence
     }
 
-    /// Tokens that are not in the KV cache yet: more than one is a prompt to prefill.
+    /// Tokens to compute that are not in the KV cache yet: more than one is a prompt to prefill;
+    /// none, a state to save.
     pub(super) fn pending(&self) -> usize {
-        self.tokens.len() - self.n_past
+        self.tokens.len() - self.left_out() - self.n_past
     }
 
     /// How many of the pending tokens the next batch takes, at most `limit`.
@@ -189,8 +215,8 @@ impl Slot {
     pub(super) fn decoded(&mut self, count: usize) {
         self.n_past += count;
         if self.n_past < self.n_prompt && self.first_token.is_none() {
-            let progress = self.n_past as f32 / self.n_prompt as f32;
-            self.task.job.push_progress(progress);
+            let share = if self.saves() { COMPUTED } else { 1.0 };
+            self.task.job.push_progress(share * self.n_past as f32 / self.n_prompt as f32);
         }
     }
 
@@ -273,8 +299,19 @@ impl Slot {
         self.task.job.push(Event { body, at });
     }
 
+    /// Goes on as `state` on its way to a file; it [`saves`](Self::saves).
+    pub(super) fn into_save(mut self, state: Vec<u8>) -> Save {
+        let path = self.task.save.clone().unwrap_or_default();
+        self.tokens.truncate(self.n_past);
+        Save { task: self.task, path, saved: Saved { tokens: self.tokens, state } }
+    }
+
     /// Ends the job.
     pub(super) fn finish(mut self, ending: Ending) {
+        if self.saves() {
+            self.task.job.finish(ending, None);
+            return;
+        }
         if ending != Ending::Done {
             self.flush(Instant::now());
         }

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
+use super::errands::Errands;
 use super::event::{Body, Ending, Event};
 use super::generator::Generator;
 use super::job::{Job, Outcome};
@@ -18,6 +19,7 @@ use super::scheduler::Scheduler;
 use super::signal::Signal;
 use super::slot::Task;
 use super::speech::{self, SpeechTask, Transcriber};
+use super::states::States;
 use crate::backend::{self, Listener, Loaded, LoadedSpeech, LoadedText};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{self, log};
@@ -33,6 +35,7 @@ pub(super) struct Worker {
     failed: AtomicBool,
     own: OwnThread,
     thread: Mutex<Option<JoinHandle<()>>>,
+    errands: Arc<Errands>,
 }
 
 /// What a worker starts with.
@@ -51,6 +54,7 @@ impl Worker {
             failed: AtomicBool::new(false),
             own: OwnThread::default(),
             thread: Mutex::new(None),
+            errands: Arc::default(),
         });
         let thread = std::thread::Builder::new().name("fluid-model".into()).stack_size(STACK);
         let own = Arc::clone(&worker);
@@ -69,7 +73,7 @@ impl Worker {
         self.signal.shut_down();
     }
 
-    /// Stops the worker's jobs and waits until its thread has ended, native state freed.
+    /// Stops the worker's jobs and waits until its threads have ended, native state freed.
     /// On the worker's own thread, and inside the log callback, only asks.
     pub(super) fn stop(&self) {
         self.signal.shut_down();
@@ -84,6 +88,7 @@ impl Worker {
             // A panic has been turned into the jobs' endings.
             let _ = thread.join();
         }
+        self.errands.join();
     }
 
     /// Whether the thread ended by a panic.
@@ -91,10 +96,12 @@ impl Worker {
         self.failed.load(Ordering::Acquire)
     }
 
-    /// Whether the thread is gone.
+    /// Whether its threads are gone.
     pub(super) fn is_finished(&self) -> bool {
         match self.thread.try_lock() {
-            Some(slot) => slot.as_ref().is_none_or(JoinHandle::is_finished),
+            Some(slot) => {
+                slot.as_ref().is_none_or(JoinHandle::is_finished) && self.errands.is_idle()
+            }
             None => false,
         }
     }
@@ -165,11 +172,16 @@ impl Worker {
         options: LoadOptions,
         setup: Setup,
     ) -> Result<(Arc<Model>, Service)> {
-        let LoadedText { backend, limits, vocab, info, .. } = loaded;
+        let LoadedText { backend, limits, vocab, info, fingerprint, check_state } = loaded;
         let vocab = Arc::new(vocab);
-        let scheduler = Scheduler::new(backend, limits, Arc::clone(&vocab), self.signal.clone());
+        let (signal, errands) = (self.signal.clone(), Arc::clone(&self.errands));
+        let format = (fingerprint, check_state);
+        let (states, arrivals) = States::new(format, limits, vocab.len(), signal, errands);
+        let (signal, arrivals) = (self.signal.clone(), (Arc::clone(&states), arrivals));
+        let scheduler = Scheduler::new(backend, limits, Arc::clone(&vocab), signal, arrivals);
         let template = options.chat_template;
-        let (generator, tasks) = Generator::new(&info, limits, vocab, template, setup.clone())?;
+        let (generator, tasks) =
+            Generator::new(&info, limits, vocab, template, states, setup.clone())?;
         let model = Model::new(info, Skill::Text(Box::new(generator)), setup, Arc::clone(self));
         Ok((model, Service::Text(Box::new(scheduler), tasks)))
     }

@@ -139,7 +139,8 @@ pub extern "C" fn fluid_job_cancel(job: *mut fluid_job) -> fluid_status {
 
 /// The result of a job that has ended: of a generation, OpenAI's object as `fluid_generate`
 /// describes it, also when it was cancelled or failed; of a transcription, what `fluid_transcribe`
-/// describes, which is JSON only in the formats "json" and "verbose_json"; of a load, `{}`.
+/// describes, which is JSON only in the formats "json" and "verbose_json"; of a saved or restored
+/// state, what `fluid_model_save_state` describes; of a load, `{}`.
 /// `*out_json` is borrowed until the job is freed.
 ///
 /// Errors: `FLUID_ERROR_BUSY` while the job runs.

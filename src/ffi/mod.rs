@@ -16,6 +16,7 @@ mod model;
 mod pointer;
 mod process;
 mod queue;
+mod state;
 mod status;
 mod string;
 mod transcribe;
@@ -34,6 +35,10 @@ pub use job::{
 pub use log::*;
 pub use model::{fluid_load_model, fluid_load_model_start, fluid_model_free, fluid_model_info};
 pub use queue::{fluid_queue_free, fluid_queue_new, fluid_queue_next};
+pub use state::{
+    fluid_model_restore_state, fluid_model_restore_state_start, fluid_model_save_state,
+    fluid_model_save_state_start,
+};
 pub use status::*;
 pub use string::fluid_string_free;
 pub use transcribe::{fluid_transcribe, fluid_transcribe_start};

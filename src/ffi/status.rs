@@ -46,6 +46,8 @@ pub const FLUID_ERROR_UNSUPPORTED_MODEL: fluid_status = -33;
 pub const FLUID_ERROR_UNSUPPORTED_CPU: fluid_status = -34;
 /// The audio is of no format this build knows, or broken; convert it.
 pub const FLUID_ERROR_INVALID_AUDIO: fluid_status = -35;
+/// The file is no whole saved state, or one of another model, or of other options; save it again.
+pub const FLUID_ERROR_INVALID_STATE: fluid_status = -36;
 /// The call would wait for itself, or another thread is inside the same call.
 pub const FLUID_ERROR_BUSY: fluid_status = -40;
 /// Too many jobs wait for the model; try again when some have ended.
@@ -79,6 +81,7 @@ pub(super) fn of_error(kind: ErrorKind) -> fluid_status {
         ErrorKind::UnsupportedModel => FLUID_ERROR_UNSUPPORTED_MODEL,
         ErrorKind::UnsupportedCpu => FLUID_ERROR_UNSUPPORTED_CPU,
         ErrorKind::InvalidAudio => FLUID_ERROR_INVALID_AUDIO,
+        ErrorKind::InvalidState => FLUID_ERROR_INVALID_STATE,
         ErrorKind::Busy => FLUID_ERROR_BUSY,
         ErrorKind::QueueFull => FLUID_ERROR_QUEUE_FULL,
         ErrorKind::OutOfMemory => FLUID_ERROR_OUT_OF_MEMORY,
@@ -119,6 +122,7 @@ fn name(status: fluid_status) -> &'static CStr {
         FLUID_ERROR_UNSUPPORTED_MODEL => c"FLUID_ERROR_UNSUPPORTED_MODEL",
         FLUID_ERROR_UNSUPPORTED_CPU => c"FLUID_ERROR_UNSUPPORTED_CPU",
         FLUID_ERROR_INVALID_AUDIO => c"FLUID_ERROR_INVALID_AUDIO",
+        FLUID_ERROR_INVALID_STATE => c"FLUID_ERROR_INVALID_STATE",
         FLUID_ERROR_BUSY => c"FLUID_ERROR_BUSY",
         FLUID_ERROR_QUEUE_FULL => c"FLUID_ERROR_QUEUE_FULL",
         FLUID_ERROR_OUT_OF_MEMORY => c"FLUID_ERROR_OUT_OF_MEMORY",

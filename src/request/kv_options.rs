@@ -68,6 +68,14 @@ pub enum FlashAttention {
     Off,
 }
 
+impl FlashAttention {
+    /// The option's word.
+    pub fn name(self) -> &'static str {
+        let named = FLASH.iter().find(|(_, known)| *known == self);
+        named.map_or("", |(name, _)| name)
+    }
+}
+
 /// What the system's scheduler is told of the threads that compute.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ThreadPriority {

@@ -66,6 +66,18 @@ static void null_pointers(void) {
     FAILS(fluid_generate_start(NULL, SHORT, &out.job), handle, "is NULL");
     FAILS(fluid_generate_start(model, NULL, &out.job), argument, "request_json is NULL");
     FAILS(fluid_generate_start(model, SHORT, NULL), argument, "out_job is NULL");
+    FAILS(fluid_model_save_state(NULL, SHORT, "state", NULL, NULL, &out.text), handle, "is NULL");
+    FAILS(fluid_model_save_state(model, NULL, "state", NULL, NULL, &out.text), argument, "request_json is NULL");
+    FAILS(fluid_model_save_state(model, SHORT, NULL, NULL, NULL, &out.text), argument, "path is NULL");
+    FAILS(fluid_model_save_state_start(NULL, SHORT, "state", &out.job), handle, "is NULL");
+    FAILS(fluid_model_save_state_start(model, NULL, "state", &out.job), argument, "request_json is NULL");
+    FAILS(fluid_model_save_state_start(model, SHORT, NULL, &out.job), argument, "path is NULL");
+    FAILS(fluid_model_save_state_start(model, SHORT, "state", NULL), argument, "out_job is NULL");
+    FAILS(fluid_model_restore_state(NULL, "state", NULL, NULL, &out.text), handle, "is NULL");
+    FAILS(fluid_model_restore_state(model, NULL, NULL, NULL, &out.text), argument, "path is NULL");
+    FAILS(fluid_model_restore_state_start(NULL, "state", &out.job), handle, "is NULL");
+    FAILS(fluid_model_restore_state_start(model, NULL, &out.job), argument, "path is NULL");
+    FAILS(fluid_model_restore_state_start(model, "state", NULL), argument, "out_job is NULL");
     FAILS(fluid_job_next(NULL, 0, &out.event), handle, "is NULL");
     FAILS(fluid_job_next(job, 0, NULL), argument, "out_event is NULL");
     FAILS(fluid_job_cancel(NULL), handle, "is NULL");
@@ -98,6 +110,10 @@ static void bad_handle(void *wrong, const void *right) {
         FAILS(fluid_model_info(wrong, &out.text), bad, "model: the handle");
         FAILS(fluid_generate(wrong, SHORT, NULL, NULL, &out.text), bad, "model: the handle");
         FAILS(fluid_generate_start(wrong, SHORT, &out.job), bad, "model: the handle");
+        FAILS(fluid_model_save_state(wrong, SHORT, "state", NULL, NULL, &out.text), bad, "model: the handle");
+        FAILS(fluid_model_save_state_start(wrong, SHORT, "state", &out.job), bad, "model: the handle");
+        FAILS(fluid_model_restore_state(wrong, "state", NULL, NULL, &out.text), bad, "model: the handle");
+        FAILS(fluid_model_restore_state_start(wrong, "state", &out.job), bad, "model: the handle");
         FAILS(fluid_model_free(wrong), bad, "model: the handle");
     }
     if (right != job) {
@@ -289,6 +305,7 @@ static void names(void) {
         NAME(FLUID_ERROR_INVALID_JSON), NAME(FLUID_ERROR_INVALID_REQUEST), NAME(FLUID_ERROR_UNSUPPORTED),
         NAME(FLUID_ERROR_CONTEXT_OVERFLOW), NAME(FLUID_ERROR_NOT_FOUND), NAME(FLUID_ERROR_IO),
         NAME(FLUID_ERROR_INVALID_MODEL), NAME(FLUID_ERROR_UNSUPPORTED_MODEL), NAME(FLUID_ERROR_UNSUPPORTED_CPU), NAME(FLUID_ERROR_INVALID_AUDIO),
+        NAME(FLUID_ERROR_INVALID_STATE),
         NAME(FLUID_ERROR_BUSY), NAME(FLUID_ERROR_QUEUE_FULL), NAME(FLUID_ERROR_OUT_OF_MEMORY),
         NAME(FLUID_ERROR_BACKEND), NAME(FLUID_ERROR_BACKEND_MISSING), NAME(FLUID_ERROR_CALLBACK), NAME(FLUID_ERROR_FORKED), NAME(FLUID_ERROR_INTERNAL),
     };

@@ -4,6 +4,7 @@
 #[cfg(feature = "llama")]
 pub mod llama;
 pub mod speech;
+pub mod state;
 pub mod vocabulary;
 
 use std::ffi::{c_char, c_void, CStr, CString};

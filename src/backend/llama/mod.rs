@@ -2,6 +2,7 @@
 
 mod batch;
 mod context;
+mod fingerprint;
 mod gguf;
 mod info;
 mod machine;
@@ -10,16 +11,19 @@ mod native_log;
 mod placement;
 mod shim;
 mod sizes;
+mod state_check;
 mod threads;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use llama_cpp_2::llama_backend::LlamaBackend;
 use once_cell::sync::OnceCell;
 
 use self::batch::Batch;
-use self::context::Context;
+use self::context::{Context, ContextSize};
 use self::native::{NativeModel, Recurrence};
+use self::state_check::Kind;
 use super::{Backend, BatchToken, Decoded, Interrupt, Limits, Loaded, LoadedText, Progress};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::log;
@@ -97,7 +101,10 @@ pub(super) fn load(
         return Ok(None);
     }
     log!(Info, "{path}: {} threads, {} slots of {n_ctx} tokens", size.n_threads, size.n_parallel);
-    let fingerprint = format!("{}", summary.file_bytes);
+    let kind = state_kind(recurrence, has_window, &size);
+    let fingerprint = fingerprint::of(&summary, &size, kind.attention.unwrap_or(1), &options.kv)?;
+    let check_state =
+        Arc::new(move |state: &[u8], count: usize| state_check::check(state, count, kind));
     let backend = Box::new(Llama {
         context,
         interrupt: interrupt.clone(),
@@ -106,7 +113,18 @@ pub(super) fn load(
         shares_cells,
         whole_only: limits.whole_only,
     });
-    Ok(Some(Loaded::Text(Box::new(LoadedText { backend, limits, vocab, fingerprint, info }))))
+    let loaded = LoadedText { backend, limits, vocab, fingerprint, check_state, info };
+    Ok(Some(Loaded::Text(Box::new(loaded))))
+}
+
+/// What a sequence's state is made of.
+fn state_kind(recurrence: Recurrence, has_window: bool, size: &ContextSize) -> Kind {
+    let streams = if size.unified { 1 } else { size.n_parallel };
+    Kind {
+        attention: (recurrence != Recurrence::All).then_some(streams),
+        window: has_window,
+        recurrent: recurrence != Recurrence::None,
+    }
 }
 
 /// A model's native state.

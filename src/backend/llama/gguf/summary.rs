@@ -35,6 +35,8 @@ pub(crate) struct Summary {
     /// Positions from here on make llama.cpp abort: the context may not be larger.
     pub(crate) position_limit: Option<u32>,
     pub(crate) sliding_window: Option<u32>,
+    /// A context longer than this has other RoPE factors than a shorter one.
+    pub(crate) short_context: Option<u32>,
     /// Numbers the KV cache keeps for one token, all layers together; an upper bound.
     pub(crate) cached_per_token: u64,
     /// 32-bit numbers of recurrent state for one sequence; an upper bound.
@@ -82,12 +84,21 @@ impl Summary {
                 .any(|tensor| tensor.name == "position_embd.weight")
                 .then_some(hparams.n_ctx_train),
             sliding_window: hparams.sliding_window,
+            short_context: tensors()
+                .any(|tensor| tensor.name == "rope_factors_long.weight")
+                .then(|| original_context(metadata, hparams))
+                .transpose()?,
             cached_per_token: hparams.attention.cached_per_token(),
             state_per_sequence: hparams.state.numbers_per_layer * layers,
             chat_template: metadata.text("tokenizer.chat_template")?,
             sampling: SamplingDefaults::read(metadata),
         })
     }
+}
+
+fn original_context(metadata: &Metadata, hparams: &Hparams) -> Result<u32> {
+    let key = format!("{}.rope.scaling.original_context_length", hparams.architecture.name);
+    Ok(metadata.u32(&key)?.unwrap_or(hparams.n_ctx_train))
 }
 
 impl SamplingDefaults {
