@@ -213,7 +213,8 @@ impl Scheduler {
         }
         let wanted = &slot.tokens()[..slot.tokens().len() - 1];
         let to_come = |other: &Slot| {
-            let is_prefilling = other.pending() > 1 && other.caches_prompt();
+            let is_prefilling = other.pending() > 1 && other.job().has_room();
+            let is_prefilling = is_prefilling && other.caches_prompt();
             let shared = if is_prefilling { common(other.tokens(), wanted) } else { 0 };
             // What is still pending of it, not counting the last token, which others compute too.
             shared.min(other.tokens().len() - 1).saturating_sub(other.n_past())
