@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part of this")]
 
 #[cfg(feature = "llama")]
+pub mod greedy;
+#[cfg(feature = "llama")]
 pub mod llama;
 pub mod speech;
 pub mod vocabulary;
