@@ -5,6 +5,7 @@
 pub mod greedy;
 #[cfg(feature = "llama")]
 pub mod llama;
+pub mod process;
 pub mod speech;
 pub mod vocabulary;
 
