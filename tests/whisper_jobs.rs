@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use fluid::ffi::*;
 use serde_json::{json, Value};
+#[cfg(target_os = "linux")]
+use support::process::{held, use_one_arena};
 use support::speech::{
     jfk, segments, silence, words, Sound, ENGLISH, JFK, RATE, STATEFUL, STATELESS,
 };
@@ -345,18 +347,6 @@ fn models_and_engines_may_go_while_they_transcribe() {
 
 // --- nothing piles up ---
 
-/// Threads, open files and memory in KiB of this process.
-#[cfg(target_os = "linux")]
-fn held() -> (usize, usize, u64) {
-    // SAFETY: it takes a number only.
-    unsafe { libc::malloc_trim(0) };
-    let count = |folder: &str| std::fs::read_dir(folder).map_or(0, Iterator::count);
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let memory = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    (count("/proc/self/task"), count("/proc/self/fd"), memory.unwrap_or(0))
-}
-
 /// In a process of its own, which nothing else uses; with `FLUID_SOAK=full` for longer.
 #[cfg(target_os = "linux")]
 #[test]
@@ -378,9 +368,7 @@ fn a_hundred_transcriptions_leave_nothing_behind() {
 fn soak() {
     let is_full = std::env::var("FLUID_SOAK").is_ok_and(|length| length == "full");
     let (name, rounds) = if is_full { (STATEFUL, 1_000) } else { (ENGLISH, 100) };
-    // Each arena keeps some MB of what was freed; which one a thread gets is chance.
-    // SAFETY: it takes numbers only.
-    unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+    use_one_arena();
     let engine = Engine::new("");
     // One thread: what it keeps for the next task depends on the last one.
     let model = &engine.load(&model_path(name), r#"{"n_parallel": 1}"#);

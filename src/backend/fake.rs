@@ -2,7 +2,8 @@
 //!
 //! The path is `fake:` and a JSON object; see [`Script`]. Tokens 0 to 255 are the bytes, 256 ends
 //! an answer. What comes next depends on the tokens alone, as with a real model: the rest of the
-//! reply after the longest part of it that the tokens end with.
+//! reply after the longest part of it that the tokens end with, or with `hashed` a letter in which
+//! every token before it has a say, and for tokens that a shift has moved those dropped as well.
 #![forbid(unsafe_code)]
 
 use std::time::{Duration, Instant};
@@ -39,6 +40,8 @@ struct Script {
     nan: bool,
     /// Only whole sequences can be dropped, as in recurrent models.
     recurrent: bool,
+    /// In place of the reply, letters that [`hashed`] gives, without an end.
+    hashed: bool,
 }
 
 impl Script {
@@ -60,6 +63,7 @@ impl Script {
             panic_at: number("panic_at"),
             nan: flag("nan"),
             recurrent: flag("recurrent"),
+            hashed: flag("hashed"),
         })
     }
 }
@@ -70,6 +74,8 @@ struct Fake {
     n_batch: usize,
     /// Tokens of each sequence.
     sequences: Vec<Vec<u32>>,
+    /// Beside each token what it was computed from, as keys and values are.
+    keys: Vec<Vec<u32>>,
     n_cells: usize,
     outputs: Vec<Option<Vec<f32>>>,
 }
@@ -105,7 +111,7 @@ pub(super) fn load(
         shares_cells: true,
         whole_only: script.recurrent,
         interruptible: true,
-        kept_bytes: 1 << 20,
+        kept_bytes: u64::from(options.kv.cache_ram_mb.unwrap_or(1)) << 20,
     };
     let fingerprint = format!("model=fake\nrecurrent={}", script.recurrent);
     let backend = Fake {
@@ -113,6 +119,7 @@ pub(super) fn load(
         interrupt: interrupt.clone(),
         n_batch: limits.n_batch as usize,
         sequences: vec![Vec::new(); limits.n_parallel as usize],
+        keys: vec![Vec::new(); limits.n_parallel as usize],
         n_cells: limits.n_cells as usize,
         outputs: Vec::new(),
     };
@@ -166,12 +173,16 @@ impl Fake {
     }
 
     fn answer(&self, token: &BatchToken) -> Result<Vec<f32>> {
-        let step = said(&self.sequences[token.sequence as usize], &self.script.reply);
+        let tokens = &self.sequences[token.sequence as usize];
+        let step = said(tokens, &self.script.reply);
         assert!(self.script.panic_at != Some(step as u64), "the fake script asks for a panic");
         if self.script.error_at == Some(step as u64) {
             return Err(Error::new(ErrorKind::Backend, "the fake script asks for an error"));
         }
-        let next = self.script.reply.get(step).map_or(END, |&byte| u32::from(byte));
+        let next = match self.script.hashed {
+            true => hashed(&self.keys[token.sequence as usize]),
+            false => self.script.reply.get(step).map_or(END, |&byte| u32::from(byte)),
+        };
         let low = if self.script.nan { f32::NAN } else { 0.0 };
         let mut logits = vec![low; END as usize + 1];
         if !self.script.nan {
@@ -194,6 +205,16 @@ impl Fake {
 
 fn common(a: &[u32], b: &[u32]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+/// FNV-1a, 32 bits.
+fn fnv(words: &[u32]) -> u32 {
+    words.iter().fold(0x811c_9dc5, |hash, word| (hash ^ word).wrapping_mul(0x0100_0193))
+}
+
+/// A letter from a to z that depends on all `keys`.
+fn hashed(keys: &[u32]) -> u32 {
+    u32::from(b'a') + (fnv(keys) >> 8) % 26
 }
 
 /// How much of `reply` the end of `tokens` is.
@@ -224,6 +245,8 @@ impl Backend for Fake {
             let tokens = &mut self.sequences[token.sequence as usize];
             assert_eq!(tokens.len(), token.position as usize, "a gap in a sequence");
             tokens.push(token.token);
+            let keys = &mut self.keys[token.sequence as usize];
+            keys.push(fnv(&[fnv(keys), token.token]));
             let output = token.output.then(|| self.answer(token)).transpose()?;
             self.outputs.push(output);
         }
@@ -244,6 +267,7 @@ impl Backend for Fake {
         let tokens = &mut self.sequences[sequence as usize];
         let whole = from == 0 || (self.script.recurrent && tokens.len() > from as usize);
         tokens.truncate(if whole { 0 } else { from as usize });
+        self.keys[sequence as usize].truncate(tokens.len());
         from == 0 || !whole
     }
 
@@ -253,6 +277,7 @@ impl Backend for Fake {
         assert!(count <= tokens.len() && self.sequences[to as usize].is_empty());
         assert!(!self.script.recurrent || count == tokens.len(), "only whole sequences");
         self.sequences[to as usize] = tokens[..count].to_vec();
+        self.keys[to as usize] = self.keys[from as usize][..count].to_vec();
         true
     }
 
@@ -260,24 +285,26 @@ impl Backend for Fake {
         if self.script.recurrent {
             return false;
         }
-        let at = at as usize;
-        self.sequences[sequence as usize].drain(at..at + count as usize);
+        let dropped = at as usize..(at + count) as usize;
+        self.sequences[sequence as usize].drain(dropped.clone());
+        self.keys[sequence as usize].drain(dropped);
         true
     }
 
     fn state_bytes(&mut self, sequence: u32) -> Result<u64> {
-        Ok(4 * self.sequences[sequence as usize].len() as u64)
+        Ok(8 * self.sequences[sequence as usize].len() as u64)
     }
 
     fn save(&mut self, sequence: u32) -> Result<Vec<u8>> {
-        let tokens = &self.sequences[sequence as usize];
-        Ok(tokens.iter().flat_map(|token| token.to_le_bytes()).collect())
+        let (tokens, keys) = (&self.sequences[sequence as usize], &self.keys[sequence as usize]);
+        Ok(tokens.iter().chain(keys).flat_map(|word| word.to_le_bytes()).collect())
     }
 
     fn restore(&mut self, sequence: u32, count: u32, state: &[u8]) -> Result<()> {
         let words = state.chunks_exact(4).map(|word| [word[0], word[1], word[2], word[3]]);
-        let tokens: Vec<u32> = words.map(u32::from_le_bytes).collect();
-        assert_eq!(tokens.len(), count as usize);
+        let mut tokens: Vec<u32> = words.map(u32::from_le_bytes).collect();
+        assert_eq!(tokens.len(), 2 * count as usize);
+        self.keys[sequence as usize] = tokens.split_off(count as usize);
         self.sequences[sequence as usize] = tokens;
         Ok(())
     }

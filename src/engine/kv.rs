@@ -394,7 +394,10 @@ impl KvCache {
         sequence: u32,
         count: usize,
     ) -> usize {
-        let kept = if backend.truncate(sequence, count as u32) { count } else { 0 };
+        // What lies behind a window may be gone, though the backend would cut the sequence there.
+        let is_cut = count < self.sequences[sequence as usize].tokens.len();
+        let wanted = if self.whole_only && is_cut { 0 } else { count };
+        let kept = if backend.truncate(sequence, wanted as u32) { wanted } else { 0 };
         let sequence = &mut self.sequences[sequence as usize];
         sequence.tokens.truncate(kept);
         self.cells.give_back(sequence.cells.drain(kept..));

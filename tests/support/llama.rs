@@ -61,8 +61,7 @@ impl Plain {
         }
         while answer.len() < count {
             let token = likeliest(self.last_logits());
-            // SAFETY: an id of this vocabulary.
-            if unsafe { sys::llama_vocab_is_eog(self.vocab(), token as i32) } {
+            if self.is_end(token) {
                 break;
             }
             let position = prompt.len() + answer.len();
@@ -82,16 +81,75 @@ impl Plain {
         assert!(unsafe { sys::llama_memory_seq_rm(memory, id, -1, -1) });
     }
 
+    /// Drops `count` tokens of sequence 0 from position `at` on and moves the rest down.
+    pub fn shift(&mut self, at: usize, count: usize) {
+        let (from, to) = (at as i32, (at + count) as i32);
+        // SAFETY: the context is alive.
+        let memory = unsafe { sys::llama_get_memory(self.context) };
+        // SAFETY: the memory of a live context.
+        assert!(unsafe { sys::llama_memory_seq_rm(memory, 0, from, to) });
+        // SAFETY: as above.
+        unsafe { sys::llama_memory_seq_add(memory, 0, to, -1, from - to) };
+    }
+
+    /// By how much each token of `answer` misses the highest logit behind `prompt` and the tokens
+    /// before it: 0 for all where a greedy answer agrees with this computation. With `ended`, the
+    /// last entry is for the end of the answer.
+    pub fn gaps(&mut self, prompt: &[u32], answer: &[u32], ended: bool) -> Vec<f32> {
+        let wanted = answer.len() + usize::from(ended);
+        let known = [prompt, answer].concat();
+        self.forget(0);
+        for (index, chunk) in prompt[..prompt.len() - 1].chunks(512).enumerate() {
+            self.decode(&sequence(chunk, 0, index * 512));
+        }
+        let mut gaps = Vec::new();
+        while gaps.len() < wanted {
+            let start = prompt.len() - 1 + gaps.len();
+            let count = (wanted - gaps.len()).min(32);
+            let batch = sequence(&known[start..start + count], 0, start);
+            self.decode_for(&batch, &vec![1; count]);
+            for row in 0..count {
+                let said = answer.get(gaps.len()).copied();
+                gaps.push(self.gap(self.logits(row as i32), said));
+            }
+        }
+        gaps
+    }
+
+    /// How far the logit of `said` is below the highest one; without it, that of an end.
+    fn gap(&self, logits: &[f32], said: Option<u32>) -> f32 {
+        let highest = logits.iter().copied().fold(f32::MIN, f32::max);
+        let chosen = match said {
+            Some(token) => logits[token as usize],
+            None => (0..logits.len() as u32)
+                .filter(|&token| self.is_end(token))
+                .map(|token| logits[token as usize])
+                .fold(f32::MIN, f32::max),
+        };
+        highest - chosen
+    }
+
+    fn is_end(&self, token: u32) -> bool {
+        // SAFETY: an id of this vocabulary.
+        unsafe { sys::llama_vocab_is_eog(self.vocab(), token as i32) }
+    }
+
     /// Computes `batch`; logits come of the last token of each run of one sequence.
     pub fn decode(&mut self, batch: &[Entry]) {
+        let next = batch.iter().skip(1).map(|entry| Some(entry.sequence)).chain([None]);
+        let last = batch.iter().zip(next).map(|(entry, next)| next != Some(entry.sequence));
+        let outputs: Vec<i8> = last.map(i8::from).collect();
+        self.decode_for(batch, &outputs);
+    }
+
+    /// Computes `batch`; logits come of the tokens whose `outputs` are 1.
+    fn decode_for(&mut self, batch: &[Entry], outputs: &[i8]) {
         let mut tokens: Vec<i32> = batch.iter().map(|entry| entry.token as i32).collect();
         let mut positions: Vec<i32> = batch.iter().map(|entry| entry.position as i32).collect();
         let mut counts = vec![1; batch.len()];
         let mut sequences: Vec<i32> = batch.iter().map(|entry| entry.sequence).collect();
         let mut lists: Vec<*mut i32> = sequences.iter_mut().map(std::ptr::from_mut).collect();
-        let next = batch.iter().skip(1).map(|entry| Some(entry.sequence)).chain([None]);
-        let last = batch.iter().zip(next).map(|(entry, next)| next != Some(entry.sequence));
-        let mut outputs: Vec<i8> = last.map(i8::from).collect();
+        let mut outputs = outputs.to_vec();
         let raw = sys::llama_batch {
             n_tokens: batch.len() as i32,
             token: tokens.as_mut_ptr(),

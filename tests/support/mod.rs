@@ -2,7 +2,10 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part of this")]
 
 #[cfg(feature = "llama")]
+pub mod greedy;
+#[cfg(feature = "llama")]
 pub mod llama;
+pub mod process;
 pub mod speech;
 pub mod state;
 pub mod vocabulary;

@@ -1,0 +1,21 @@
+//! What this process holds, for tests that nothing piles up.
+#![cfg(target_os = "linux")]
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test uses a part")]
+
+/// Each arena keeps some MB of what was freed, and which one a thread gets is chance: one for all
+/// makes memory comparable. To be called first.
+pub fn use_one_arena() {
+    // SAFETY: it takes numbers only.
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+}
+
+/// Threads, open files and memory in KiB of this process.
+pub fn held() -> (usize, usize, u64) {
+    // SAFETY: it takes a number only.
+    unsafe { libc::malloc_trim(0) };
+    let count = |folder: &str| std::fs::read_dir(folder).map_or(0, Iterator::count);
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let memory = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    (count("/proc/self/task"), count("/proc/self/fd"), memory.unwrap_or(0))
+}
