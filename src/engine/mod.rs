@@ -7,7 +7,6 @@ pub mod event;
 mod generator;
 mod intake;
 pub mod job;
-mod kept;
 mod kv;
 mod line;
 pub mod model;

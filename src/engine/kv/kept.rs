@@ -4,6 +4,8 @@
 //! running jobs nothing: attention looks at every cell in use.
 #![forbid(unsafe_code)]
 
+use super::common;
+
 /// One sequence as it was when its place was wanted.
 pub(super) struct Kept {
     pub(super) tokens: Vec<u32>,
@@ -25,11 +27,6 @@ pub(super) struct KeptStates {
     /// A state serves only those that begin with all its tokens.
     whole_only: bool,
     tick: u64,
-}
-
-/// How many tokens `a` and `b` begin with alike.
-pub(super) fn common(a: &[u32], b: &[u32]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 impl KeptStates {

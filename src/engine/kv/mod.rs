@@ -5,7 +5,12 @@
 //! memory. Cells are counted, so that a batch is sent only when there is room for it.
 #![forbid(unsafe_code)]
 
-use super::kept::{common, KeptStates};
+mod cells;
+mod kept;
+mod places;
+
+use self::cells::Cells;
+use self::kept::KeptStates;
 use crate::backend::{Backend, Limits};
 use crate::log::log;
 
@@ -15,8 +20,10 @@ const ALL: usize = usize::MAX;
 /// Shorter beginnings are computed again: that takes no longer than looking for them.
 pub(super) const WORTH_KEEPING: usize = 16;
 
-/// States up to this size are moved to save a pass over the weights: a few milliseconds.
-const CHEAP_BYTES: u64 = 32 << 20;
+/// How many tokens `a` and `b` begin with alike.
+pub(in crate::engine) fn common(a: &[u32], b: &[u32]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
 
 /// What a sequence is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,50 +48,6 @@ impl Sequence {
     /// How many of `tokens` it begins with, as a computation from the start would give them.
     fn common(&self, tokens: &[u32]) -> usize {
         common(&self.tokens, tokens).min(self.exact)
-    }
-}
-
-/// Counts how many sequences each cell belongs to.
-struct Cells {
-    /// As many as were ever in use at once.
-    owners: Vec<u16>,
-    free: Vec<u32>,
-    limit: usize,
-}
-
-impl Cells {
-    fn new(limit: u32) -> Self {
-        Self { owners: Vec::new(), free: Vec::new(), limit: limit as usize }
-    }
-
-    fn left(&self) -> usize {
-        self.limit - self.owners.len() + self.free.len()
-    }
-
-    fn take(&mut self) -> u32 {
-        debug_assert!(self.left() > 0, "reserved before");
-        let cell = self.free.pop().unwrap_or_else(|| {
-            self.owners.push(0);
-            (self.owners.len() - 1) as u32
-        });
-        self.owners[cell as usize] = 1;
-        cell
-    }
-
-    fn share(&mut self, cells: &[u32]) {
-        for &cell in cells {
-            self.owners[cell as usize] += 1;
-        }
-    }
-
-    fn give_back(&mut self, cells: impl Iterator<Item = u32>) {
-        for cell in cells {
-            let owners = &mut self.owners[cell as usize];
-            *owners -= 1;
-            if *owners == 0 {
-                self.free.push(cell);
-            }
-        }
     }
 }
 
@@ -165,104 +128,6 @@ impl KvCache {
             }
             (here, _) => here.map(|(count, index)| Source::Sequence { index, count }),
         }
-    }
-
-    /// A sequence that begins with `count` tokens of `source`: itself, where that loses little
-    /// and splits no batch.
-    fn follow(&mut self, backend: &mut dyn Backend, source: usize, count: usize) -> (usize, usize) {
-        let best = self.best_place();
-        let is_idle = self.sequences[source].role != Use::Running;
-        let fits =
-            is_idle && (self.shares_cells || self.groups_with(source) <= self.groups_with(best));
-        let loses_little = count >= self.sequences[source].tokens.len() / 2;
-        if best == source && !loses_little {
-            self.put_away(backend, source);
-        }
-        if best == source || (fits && loses_little) {
-            return (source, self.rewind(backend, source as u32, count));
-        }
-        let fresh = self.vacate(backend);
-        (fresh, self.copy(backend, source, fresh, count))
-    }
-
-    /// An empty sequence; an idle one is put away for it if need be.
-    fn vacate(&mut self, backend: &mut dyn Backend) -> usize {
-        let place = self.best_place();
-        if self.sequences[place].role != Use::Free {
-            self.put_away(backend, place);
-            self.drop_sequence(backend, place as u32);
-        }
-        place
-    }
-
-    /// The place where a job would cost least: beside the running ones where that matters, then
-    /// a free one, then the one that was idle for longest. There are fewer jobs than places.
-    fn best_place(&self) -> usize {
-        let places = self.sequences.iter().enumerate().filter_map(|(index, sequence)| {
-            let idle_since = match sequence.role {
-                Use::Running => return None,
-                Use::Free => 0,
-                Use::Idle(tick) => tick,
-            };
-            let groups = if self.shares_cells { 0 } else { self.groups_with(index) };
-            Some((groups, idle_since, index))
-        });
-        places.min().expect("fewer jobs than sequences").2
-    }
-
-    /// In how many stretches of neighbours the running sequences lie, `index` with them. Without
-    /// a unified cache llama.cpp computes each stretch by itself.
-    fn groups_with(&self, index: usize) -> usize {
-        let runs = |at: usize| at == index || self.sequences[at].role == Use::Running;
-        let begins = |&at: &usize| runs(at) && (at == 0 || !runs(at - 1));
-        (0..self.sequences.len()).filter(begins).count()
-    }
-
-    /// Moves a running sequence to where it splits no batch, if that is cheap. Returns its old
-    /// and its new number.
-    pub(super) fn close_gap(&mut self, backend: &mut dyn Backend) -> Option<(u32, u32)> {
-        if self.shares_cells {
-            return None;
-        }
-        let running = || self.used().filter(|(_, sequence)| sequence.role == Use::Running);
-        let now = self.groups_with(running().next()?.0);
-        if now < 2 {
-            return None;
-        }
-        let (from, to) = self.better_place(now)?;
-        let count = self.sequences[from].tokens.len();
-        let bytes = backend.state_bytes(from as u32).ok()?;
-        if bytes > CHEAP_BYTES || self.sequences[from].exact < count {
-            return None;
-        }
-        if self.sequences[to].role != Use::Free {
-            self.put_away(backend, to);
-            self.drop_sequence(backend, to as u32);
-        }
-        if self.copy(backend, from, to, count) < count {
-            self.drop_sequence(backend, to as u32);
-            return None;
-        }
-        self.drop_sequence(backend, from as u32);
-        self.sequences[to].role = Use::Running;
-        Some((from as u32, to as u32))
-    }
-
-    /// A running sequence and a place that leave fewer stretches than `now`.
-    fn better_place(&mut self, now: usize) -> Option<(usize, usize)> {
-        for from in 0..self.sequences.len() {
-            if self.sequences[from].role != Use::Running {
-                continue;
-            }
-            self.sequences[from].role = Use::Free;
-            let to = self.best_place();
-            let groups = self.groups_with(to);
-            self.sequences[from].role = Use::Running;
-            if groups < now && to != from {
-                return Some((from, to));
-            }
-        }
-        None
     }
 
     fn oldest_idle(&self) -> Option<usize> {
@@ -370,13 +235,13 @@ impl KvCache {
 
     /// Cells that running sequences do not hold.
     pub(super) fn available(&self) -> usize {
-        let mut held = vec![false; self.cells.owners.len()];
+        let mut held = vec![false; self.cells.ever_used()];
         for (_, sequence) in self.used().filter(|(_, sequence)| sequence.role == Use::Running) {
             for &cell in &sequence.cells {
                 held[cell as usize] = true;
             }
         }
-        self.cells.limit - held.iter().filter(|held| **held).count()
+        self.cells.limit() - held.iter().filter(|held| **held).count()
     }
 
     /// Notes that `tokens` were computed behind what `sequence` held; there was room.
@@ -454,7 +319,7 @@ impl KvCache {
             self.drop_sequence(backend, sharer as u32);
         }
         let moved = &self.sequences[index].cells[at..];
-        let is_shared = moved.iter().any(|&cell| self.cells.owners[cell as usize] > 1);
+        let is_shared = moved.iter().any(|&cell| self.cells.is_shared(cell));
         if is_shared || !backend.shift(sequence, at as u32, count as u32) {
             return false;
         }

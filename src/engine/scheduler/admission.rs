@@ -1,0 +1,147 @@
+//! Who has a slot: who comes next, who gives way, and what a job begins with.
+#![forbid(unsafe_code)]
+
+use std::time::Instant;
+
+use super::Scheduler;
+use crate::engine::event::Ending;
+use crate::engine::kv::{common, WORTH_KEEPING};
+use crate::engine::line::{Turn, Waiting};
+use crate::engine::prompt;
+use crate::engine::slot::{Input, Slot};
+
+/// Bytes of text that one turn tokenises before the running jobs compute again.
+const TOKENISED: usize = 16 * 1024;
+
+/// Cells of the KV cache for each job to grow by, without which no further one is let in.
+const ROOM_TO_GROW: usize = 32;
+
+impl Scheduler {
+    /// Gives slots to those who wait, as far as there are any. False: nobody got one.
+    pub(super) fn admit(&mut self) -> bool {
+        let mut admitted = false;
+        let mut tokenised = 0;
+        while tokenised < TOKENISED {
+            let Some(turn) = self.line.first(|slot| self.is_ahead(slot)) else { break };
+            if !self.make_way(turn) {
+                break;
+            }
+            match self.line.get(turn) {
+                Some(Waiting::New(task)) => tokenised += self.prepare(turn, task.input.bytes()),
+                Some(Waiting::Ready(slot)) if self.has_cells(slot.tokens().len()) => {
+                    self.seat(turn);
+                }
+                _ => break,
+            }
+            admitted = true;
+        }
+        admitted
+    }
+
+    /// Whether a running job is just computing what the prompt of `slot` begins with, so that
+    /// waiting for it saves the same work.
+    fn is_ahead(&self, slot: &Slot) -> bool {
+        if self.limits.whole_only || !slot.caches_prompt() {
+            return false;
+        }
+        let wanted = &slot.tokens()[..slot.tokens().len() - 1];
+        let to_come = |other: &Slot| {
+            let is_prefilling = other.pending() > 1 && other.job().has_room();
+            let is_prefilling = is_prefilling && other.caches_prompt();
+            let shared = if is_prefilling { common(other.tokens(), wanted) } else { 0 };
+            // What is still pending of it, not counting the last token, which others compute too.
+            shared.min(other.tokens().len() - 1).saturating_sub(other.n_past())
+        };
+        let most = self.running.values().map(to_come).max().unwrap_or(0);
+        most >= WORTH_KEEPING
+    }
+
+    /// A slot for the job of `turn`: a free one, or that of a job of lower rank or of one whose
+    /// reader is slow, which then waits in its place. False: there is none.
+    fn make_way(&mut self, turn: Turn) -> bool {
+        if self.running.len() < self.limits.n_parallel as usize {
+            return true;
+        }
+        let is_slow = |slot: &Slot| !slot.job().has_room();
+        let slow = self.running.iter().rev().find(|(_, slot)| is_slow(slot)).map(|(&turn, _)| turn);
+        let last = self.running.keys().next_back().copied();
+        let outranked = last.filter(|last| turn.outranks(last));
+        slow.or(outranked).inspect(|&leaving| self.park(leaving)).is_some()
+    }
+
+    /// Takes the slot of a running job, which waits in line for another; what it computed stays
+    /// in the cache until memory is wanted.
+    pub(super) fn park(&mut self, turn: Turn) {
+        if let Some(slot) = self.running.remove(&turn) {
+            self.kv.close(&mut *self.backend, slot.sequence(), slot.caches_prompt());
+            self.line.rejoin(turn, slot);
+        }
+    }
+
+    /// Tokenises the task of `turn`; it then stands in line as ready. Returns `bytes`.
+    fn prepare(&mut self, turn: Turn, bytes: usize) -> usize {
+        let Some(Waiting::New(task)) = self.line.take(turn) else { return bytes };
+        let admitted = Instant::now();
+        // Before the job is admitted, so that a stop ends it on the spot: a text of megabytes
+        // takes longer to tokenise than a cancel may take, and nothing can interrupt it.
+        let tokens = prompt::tokens(&mut *self.backend, &task.input, &self.vocab, self.limits)
+            .and_then(|tokens| task.check(tokens));
+        if !task.job.admit() {
+            return bytes;
+        }
+        match tokens {
+            Ok(tokens) => {
+                let slot = Slot::new(*task, tokens, admitted);
+                match slot.wants_nothing() {
+                    true => slot.finish_empty(),
+                    false => self.line.rejoin(turn, slot),
+                }
+            }
+            Err(error) => {
+                task.job.finish(Ending::Failed(error), None);
+            }
+        }
+        bytes
+    }
+
+    /// Whether the cache has room for `count` tokens and for all to grow. One job alone has.
+    fn has_cells(&self, count: usize) -> bool {
+        let growth = ROOM_TO_GROW * (self.running.len() + 1);
+        self.running.is_empty() || self.kv.available() >= count + growth
+    }
+
+    fn seat(&mut self, turn: Turn) {
+        let Some(Waiting::Ready(mut slot)) = self.line.take(turn) else { return };
+        let reuse = slot.caches_prompt();
+        let length = slot.tokens().len();
+        let branch = match self.limits.whole_only && reuse {
+            true => self.kv.common(&slot.tokens()[..length - 1]),
+            false => 0,
+        };
+        let (sequence, held) = self.kv.open(&mut *self.backend, slot.tokens(), reuse);
+        slot.seat(sequence, held);
+        if self.limits.whole_only && reuse {
+            // Where another prompt went its own way, and where this one may be asked again.
+            slot.mark([branch, length - 1].into_iter().filter(|&mark| mark >= WORTH_KEEPING));
+        }
+        self.running.insert(turn, *slot);
+    }
+
+    /// Moves a job in the cache where that saves a part of each batch.
+    pub(super) fn close_gap(&mut self) {
+        if let Some((from, to)) = self.kv.close_gap(&mut *self.backend) {
+            let moved = self.running.values_mut().find(|slot| slot.sequence() == from);
+            moved.into_iter().for_each(|slot| slot.move_to(to));
+        }
+    }
+}
+
+impl Input {
+    /// How long the text is that has to be tokenised.
+    fn bytes(&self) -> usize {
+        match self {
+            Input::Text { text, .. } => text.len(),
+            Input::Tokens(_) => 0,
+        }
+    }
+}
