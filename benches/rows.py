@@ -14,7 +14,7 @@ from libfluid import Failed
 HERE = Path(__file__).resolve().parent
 PREFILL, DECODE = 512, 128
 STREAM_PROMPT, STREAM_TOKENS = 128, 64
-PREFIX, QUESTION = 1_000, 24
+PREFIX, SYSTEM_PROMPT, QUESTION = 1_000, 500, 24
 LONG_PROMPT, RUNNING_TOKENS, LONG_AT = 1_500, 400, 16
 OVERHEAD_STREAMS = 16
 
@@ -168,25 +168,56 @@ def whole(streams, tokens):
     return streams
 
 
-def many_streams(setting, slots):
-    def measure(side, request):
-        requests = [request(pair.prompts.next(STREAM_PROMPT), STREAM_TOKENS) for _ in range(slots)]
-        streams = whole(side.run(requests), [STREAM_TOKENS] * slots)
+# llama.cpp's own defaults, said to both sides.
+SAMPLING = {"temperature": 0.8, "top_k": 40, "top_p": 0.95, "min_p": 0.05}
+
+
+def together(setting, section, slots, context, prompt, tokens, **more):
+    """`slots` streams of `tokens` that start together; `prompt(pair)` gives a round's function for prompts."""
+
+    def measure(side, request, caches):
+        make = prompt(pair)
+        requests = [request(make(), tokens) | more | caches for _ in range(slots)]
+        streams = whole(side.run(requests), [tokens] * slots)
         return timeline.tokens_per_second(streams), timeline.mean_first(streams), timeline.worst_first(streams)
 
-    with Pair(setting, slots, 512) as pair:
+    with Pair(setting, slots, context) as pair:
         a, b = in_turn(
             setting,
-            f"{slots} streams",
-            lambda: measure(pair.model, libfluid.request),
-            lambda: measure(pair.server, llama_server.request),
+            section,
+            lambda: measure(pair.model, libfluid.request, {}),
+            lambda: measure(pair.server, llama_server.request, {"cache_prompt": True}),
         )
     figures = [
         Figure("all together", "tokens/s", aim=("ratio", ">=", 1.1)),
         Figure("time to first token, mean", "s", False, ("ratio", "<=", 0.9)),
         Figure("time to first token, worst", "s", False, ("ratio", "<=", 0.9)),
     ]
-    return rows_of(f"{slots} streams", "llama-server", figures, a, b)
+    return rows_of(section, "llama-server", figures, a, b)
+
+
+def many_streams(setting, slots):
+    def prompt(pair):
+        return lambda: pair.prompts.next(STREAM_PROMPT)
+
+    return together(setting, f"{slots} streams", slots, 512, prompt, STREAM_TOKENS)
+
+
+def sampled_streams(setting, slots):
+    def prompt(pair):
+        return lambda: pair.prompts.next(STREAM_PROMPT)
+
+    section = f"{slots} streams, sampled as by default"
+    return together(setting, section, slots, 512, prompt, STREAM_TOKENS, **SAMPLING)
+
+
+def one_system_prompt(setting, slots):
+    def prompt(pair):
+        prefix = pair.prompts.next(SYSTEM_PROMPT)
+        return lambda: prefix + pair.prompts.next(QUESTION)
+
+    section = f"{slots} streams that begin with the same {SYSTEM_PROMPT} tokens"
+    return together(setting, section, slots, 1_024, prompt, STREAM_TOKENS)
 
 
 def shared_prefix(setting):

@@ -38,6 +38,8 @@ def parts(setting, arguments, genai):
         "single": lambda: rows.single_stream(setting),
         "streams-8": lambda: rows.many_streams(setting, 8),
         "streams-16": lambda: rows.many_streams(setting, 16),
+        "sampled-16": lambda: rows.sampled_streams(setting, 16),
+        "system-16": lambda: rows.one_system_prompt(setting, 16),
         "prefix": lambda: rows.shared_prefix(setting),
         "stall": lambda: rows.long_prompt(setting),
         "overhead": lambda: rows.overhead(setting),
