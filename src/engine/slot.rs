@@ -123,6 +123,7 @@ impl Slot {
         self.sequence = sequence;
         self.n_past = held;
         if !std::mem::replace(&mut self.seated, true) {
+            self.task.job.leave_queue();
             self.task.completion.cached_tokens = held;
         }
     }

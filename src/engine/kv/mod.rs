@@ -25,6 +25,12 @@ pub(in crate::engine) fn common(a: &[u32], b: &[u32]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
+/// Whether `count` tokens are worth that the state of `moved` tokens is copied for them: moving one
+/// takes far less than a hundredth of computing it, but nobody computes meanwhile.
+fn is_worth(count: usize, moved: usize) -> bool {
+    count >= WORTH_KEEPING && count >= moved / 32
+}
+
 /// What a sequence is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Use {
@@ -107,6 +113,12 @@ impl KvCache {
         here.unwrap_or(0).max(self.kept.common(tokens))
     }
 
+    /// How many of `tokens` a running sequence begins with.
+    pub(super) fn common_with_running(&self, tokens: &[u32]) -> usize {
+        let running = self.used().filter(|(_, sequence)| sequence.role == Use::Running);
+        running.map(|(_, sequence)| sequence.common(tokens)).max().unwrap_or(0)
+    }
+
     fn used(&self) -> impl Iterator<Item = (usize, &Sequence)> {
         self.sequences.iter().enumerate().filter(|(_, sequence)| sequence.role != Use::Free)
     }
@@ -120,7 +132,11 @@ impl KvCache {
         });
         let rank =
             |&(count, index): &(usize, usize)| (count, self.sequences[index].role != Use::Running);
-        let here = usable.filter(|&(count, _)| count > 0).max_by_key(rank);
+        let here = usable.filter(|&(count, index)| {
+            let moved = if self.shares_cells { 0 } else { self.sequences[index].tokens.len() };
+            is_worth(count, moved)
+        });
+        let here = here.max_by_key(rank);
         let kept = self.kept.longest(tokens);
         match (here, kept) {
             (here, Some((index, count))) if here.is_none_or(|(here, _)| here < count) => {
