@@ -93,6 +93,7 @@ pub(super) fn load(
         n_batch,
         n_cells: size.n_cells,
         shares_cells,
+        wants_neighbours: !size.unified || recurrence == Recurrence::All,
         whole_only: recurrence != Recurrence::None || has_window,
         // After an interrupted batch llama.cpp's recurrent states are undefined, others' too.
         interruptible: recurrence == Recurrence::None,

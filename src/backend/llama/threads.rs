@@ -40,7 +40,8 @@ impl Threads {
         self.pointer.as_ptr()
     }
 
-    /// Waits until the machine has cores for them. `None`: interrupted before.
+    /// Waits until the machine has cores for them. `None`: interrupted before; it then stands
+    /// behind the others that wait.
     pub(super) fn wait_for_cores(&self, interrupt: &Interrupt) -> Option<CoreTurn> {
         CORES.take(self.count, interrupt)
     }

@@ -17,7 +17,7 @@ use crate::log::log;
 /// Everything of a sequence is as a computation from the start would give it.
 const ALL: usize = usize::MAX;
 
-/// Shorter beginnings are computed again: that takes no longer than looking for them.
+/// Shorter beginnings are computed again: that takes hardly longer than bringing them.
 pub(super) const WORTH_KEEPING: usize = 16;
 
 /// How many tokens `a` and `b` begin with alike.
@@ -71,6 +71,7 @@ pub(super) struct KvCache {
     kept: KeptStates,
     whole_only: bool,
     shares_cells: bool,
+    wants_neighbours: bool,
     tick: u64,
 }
 
@@ -83,6 +84,7 @@ impl KvCache {
             kept: KeptStates::new(limits.kept_bytes, limits.whole_only),
             whole_only: limits.whole_only,
             shares_cells: limits.shares_cells,
+            wants_neighbours: limits.wants_neighbours,
             tick: 0,
         }
     }
@@ -321,7 +323,7 @@ impl KvCache {
     }
 
     /// Drops `count` tokens of a running `sequence` from `at` on and moves the rest down. False:
-    /// it cannot, or another sequence shares what would move; nothing has changed then.
+    /// it cannot, or another job shares what would move; `sequence` is as it was then.
     pub(super) fn shift(
         &mut self,
         backend: &mut dyn Backend,
@@ -330,6 +332,9 @@ impl KvCache {
         count: usize,
     ) -> bool {
         let index = sequence as usize;
+        if self.whole_only {
+            return false;
+        }
         while let Some(sharer) = self.idle_sharer(index, at) {
             self.put_away(backend, sharer);
             self.drop_sequence(backend, sharer as u32);

@@ -154,7 +154,7 @@ impl Input {
     fn bytes(&self) -> usize {
         match self {
             Input::Text { text, .. } => text.len(),
-            Input::Tokens(_) => 0,
+            Input::Tokens(tokens) => size_of_val(&tokens[..]),
         }
     }
 }
