@@ -109,6 +109,7 @@ pub(super) fn load(
         n_batch: options.n_ubatch.max(options.n_parallel),
         n_cells: options.kv.kv_cache_tokens.unwrap_or(n_ctx * options.n_parallel).max(n_ctx),
         shares_cells: true,
+        wants_neighbours: false,
         whole_only: script.recurrent,
         interruptible: true,
         kept_bytes: u64::from(options.kv.cache_ram_mb.unwrap_or(1)) << 20,

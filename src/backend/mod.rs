@@ -93,6 +93,8 @@ pub struct Limits {
     pub n_cells: u32,
     /// Whether sequences that begin alike share cells (llama.cpp's unified KV cache).
     pub shares_cells: bool,
+    /// Whether sequences whose numbers follow each other are computed together, others one by one.
+    pub wants_neighbours: bool,
     /// A sequence can only be taken over as it stands, not cut before: its state sums up all
     /// its tokens (recurrent models), or what lies behind a window may be gone.
     pub whole_only: bool,
@@ -246,8 +248,7 @@ pub struct LoadedText {
     /// Its vocabulary.
     pub vocab: Vocab,
     /// Tells models and their options apart, for saved states: the same only where a state of
-    /// one fits the other.
-    /// Lines of `name=value`, the model itself first.
+    /// one fits the other. Lines of `name=value`, the model itself first.
     pub fingerprint: String,
     /// Whether a state, on its way to or from a file, can be one of so many tokens of this model.
     pub check_state: StateCheck,

@@ -178,15 +178,27 @@ impl Job {
 
     // --- the worker's side ---
 
-    /// The worker takes the job into its batch. False: it ended while it waited.
+    /// The worker begins with the job, which leaves the queue. False: it ended while it waited.
     pub fn admit(&self) -> bool {
+        let prepared = self.prepare();
+        self.leave_queue();
+        prepared
+    }
+
+    /// The worker begins with the job, which keeps its place in the queue. False: it ended while
+    /// it waited.
+    pub fn prepare(&self) -> bool {
         let mut state = self.state.lock();
         if state.phase != Phase::Loose {
             return false;
         }
         state.phase = Phase::Running;
-        state.place = None;
         true
+    }
+
+    /// Gives the place in the queue back.
+    pub fn leave_queue(&self) {
+        self.state.lock().place = None;
     }
 
     /// Why the job should stop, once it should.
@@ -203,6 +215,15 @@ impl Job {
     pub fn has_room(&self) -> bool {
         let mut state = self.state.lock();
         let room = state.unbounded || state.events.len() < self.capacity;
+        state.starved = !room;
+        room
+    }
+
+    /// Whether half of the queue is free, so that a job that was full is worth a slot again. If
+    /// not, the worker is woken when something was read.
+    pub fn has_ample_room(&self) -> bool {
+        let mut state = self.state.lock();
+        let room = state.unbounded || state.events.len() <= self.capacity / 2;
         state.starved = !room;
         room
     }

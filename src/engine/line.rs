@@ -55,12 +55,12 @@ impl Line {
 
     /// The first that can go on. Passed over are jobs whose readers are slow, until there is
     /// room, and those that `waits` says.
-    pub(super) fn first(&self, waits: impl Fn(&Slot) -> bool) -> Option<Turn> {
-        let can_go_on = |waiting: &Waiting| match waiting {
+    pub(super) fn first(&self, waits: impl Fn(Turn, &Slot) -> bool) -> Option<Turn> {
+        let can_go_on = |turn: Turn, waiting: &Waiting| match waiting {
             Waiting::New(_) => true,
-            Waiting::Ready(slot) => slot.job().has_room() && !waits(slot),
+            Waiting::Ready(slot) => slot.job().has_ample_room() && !waits(turn, slot),
         };
-        self.waiting.iter().find(|(_, waiting)| can_go_on(waiting)).map(|(&turn, _)| turn)
+        self.waiting.iter().find(|(&turn, waiting)| can_go_on(turn, waiting)).map(|(&turn, _)| turn)
     }
 
     pub(super) fn get(&self, turn: Turn) -> Option<&Waiting> {

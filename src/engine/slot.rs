@@ -123,6 +123,9 @@ impl Slot {
         self.sequence = sequence;
         self.n_past = held;
         if !std::mem::replace(&mut self.seated, true) {
+            self.task.job.leave_queue();
+            self.admitted = Instant::now();
+            self.task.completion.timings.queued = self.admitted - self.task.job.started();
             self.task.completion.cached_tokens = held;
         }
     }
@@ -138,6 +141,7 @@ impl Slot {
         let ahead = lengths.into_iter().filter(|length| (self.n_past + 1..end).contains(length));
         self.marks = ahead.collect();
         self.marks.sort_unstable();
+        self.marks.dedup();
     }
 
     /// Whether a copy of the state should be kept now; once for each mark.

@@ -80,6 +80,8 @@ pub(super) struct States {
     signal: Signal,
     errands: Arc<Errands>,
     writing: AtomicUsize,
+    /// Held by the one that reads: a state may be as large as all that is kept.
+    reading: Mutex<()>,
     arrivals: Sender<Arrival>,
 }
 
@@ -105,8 +107,17 @@ impl States {
     ) -> (Arc<Self>, Receiver<Arrival>) {
         let (arrivals, arrived) = unbounded();
         let writing = AtomicUsize::new(0);
-        let states =
-            Self { fingerprint, check, limits, n_vocab, signal, errands, writing, arrivals };
+        let states = Self {
+            fingerprint,
+            check,
+            limits,
+            n_vocab,
+            signal,
+            errands,
+            writing,
+            reading: Mutex::new(()),
+            arrivals,
+        };
         (Arc::new(states), arrived)
     }
 
@@ -200,6 +211,7 @@ impl States {
             job.push_progress(done);
             !job.is_ended() && !self.signal.is_shut_down()
         };
+        let _turn = self.reading.lock();
         let saved = self.open(&arrival.path, &mut arrival.bytes, &mut progress)?;
         (self.check)(&saved.state, saved.tokens.len())?;
         arrival.saved = Some(saved);

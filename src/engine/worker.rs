@@ -26,7 +26,7 @@ use crate::log::{self, log};
 use crate::request::LoadOptions;
 
 /// Address space for a worker's stack. Some models' tokenisers recurse once or more for each
-/// character of a word; see `scheduler::LONGEST_WORD`.
+/// character of a word; see `prompt::LONGEST_WORD`.
 const STACK: usize = 512 << 20;
 
 /// A worker thread, seen from outside.

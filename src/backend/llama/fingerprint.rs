@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::context::ContextSize;
 use super::gguf::Summary;
+use super::sizes::CELLS;
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::KvOptions;
 
@@ -38,7 +39,8 @@ pub(super) fn of(
     }
     let model: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     // Some models turn positions by other factors once the context is longer than this.
-    let is_long = summary.short_context.is_some_and(|longest| size.n_ctx > longest);
+    let seen = if size.unified { size.n_cells } else { size.n_ctx.next_multiple_of(CELLS) };
+    let is_long = summary.short_context.is_some_and(|longest| seen > longest);
     let lines = [
         ("model", model),
         ("file_bytes", summary.file_bytes.to_string()),

@@ -38,6 +38,8 @@ static BACKEND: OnceCell<LlamaBackend> = OnceCell::new();
 fn start() -> Result<()> {
     BACKEND.get_or_try_init(|| {
         machine::check_instructions()?;
+        // Before a model's options narrow what its thread sees.
+        threads::count_cores();
         // SAFETY: called before anything else of llama.cpp; the callback keeps to its contract.
         unsafe { shim::fluid_llama_prepare(Some(shim::on_log)) };
         LlamaBackend::init().map_err(|error| {
@@ -91,6 +93,7 @@ pub(super) fn load(
         n_batch,
         n_cells: size.n_cells,
         shares_cells,
+        wants_neighbours: !size.unified || recurrence == Recurrence::All,
         whole_only: recurrence != Recurrence::None || has_window,
         // After an interrupted batch llama.cpp's recurrent states are undefined, others' too.
         interruptible: recurrence == Recurrence::None,

@@ -4,7 +4,7 @@ use super::context::ContextSize;
 use super::gguf::Summary;
 use super::machine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::request::{KvOptions, LoadOptions};
+use crate::request::{KvOptions, LoadOptions, ThreadOptions};
 
 /// Most bytes that a KV cache, or states beside it, take unasked.
 const DEFAULT_BYTES: u64 = 2 << 30;
@@ -13,7 +13,7 @@ const DEFAULT_BYTES: u64 = 2 << 30;
 const LONGEST_CONTEXT: u32 = 1 << 17;
 
 /// llama.cpp rounds cells up to these.
-const CELLS: u32 = 256;
+pub(super) const CELLS: u32 = 256;
 const F32_BYTES: u64 = 4;
 const MEBIBYTE: u64 = 1 << 20;
 
@@ -28,16 +28,32 @@ pub(super) fn size(summary: &Summary, options: &LoadOptions) -> Result<ContextSi
         true => given.unwrap_or(parts.min(most)).max(n_ctx).next_multiple_of(CELLS),
         false => parts,
     };
+    if options.kv.kv_cache_mb.is_some() && n_cells > most {
+        let bytes = u64::from(n_cells) * cell_bytes(summary, &options.kv);
+        let message = format!(
+            "{n_cells} tokens of context take {} MiB; give at least that, or ask for less context",
+            bytes.div_ceil(MEBIBYTE)
+        );
+        return Err(Error::invalid_request("kv_cache_mb", message));
+    }
     check_memory(summary, options, n_cells)?;
     Ok(ContextSize {
         n_ctx,
         n_parallel,
         // One token of every sequence has to fit; llama.cpp asserts it.
         n_ubatch: options.n_ubatch.max(n_parallel),
-        n_threads: options.threads.n_threads.unwrap_or_else(machine::physical_cores),
+        n_threads: n_threads(&options.threads),
         n_cells,
         unified,
     })
+}
+
+fn n_threads(options: &ThreadOptions) -> u32 {
+    let pinned = match options.affinity.len() {
+        0 => u32::MAX,
+        count => count as u32,
+    };
+    options.n_threads.unwrap_or_else(|| machine::physical_cores().min(pinned))
 }
 
 /// Bytes of main memory for what finished jobs leave, beside the KV cache.
@@ -70,14 +86,6 @@ fn n_ctx(summary: &Summary, options: &LoadOptions, most: u32) -> Result<u32> {
     if let Some(limit) = summary.position_limit.filter(|limit| n_ctx > *limit) {
         let message = format!("{n_ctx} is more than the {limit} positions that this model has");
         return Err(Error::invalid_request("n_ctx", message));
-    }
-    if options.kv.kv_cache_mb.is_some() && n_ctx > most {
-        let bytes = u64::from(n_ctx) * cell_bytes(summary, &options.kv);
-        let message = format!(
-            "{n_ctx} tokens of context take {} MiB; give at least that, or a smaller n_ctx",
-            bytes.div_ceil(MEBIBYTE)
-        );
-        return Err(Error::invalid_request("kv_cache_mb", message));
     }
     Ok(n_ctx)
 }

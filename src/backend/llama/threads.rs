@@ -5,6 +5,7 @@ use std::ptr::NonNull;
 use std::time::Duration;
 
 use llama_cpp_sys_2 as sys;
+use once_cell::sync::OnceCell;
 use parking_lot::{Condvar, Mutex};
 
 use super::native::report;
@@ -39,7 +40,8 @@ impl Threads {
         self.pointer.as_ptr()
     }
 
-    /// Waits until the machine has cores for them. `None`: interrupted before.
+    /// Waits until the machine has cores for them. `None`: interrupted before; it then stands
+    /// behind the others that wait.
     pub(super) fn wait_for_cores(&self, interrupt: &Interrupt) -> Option<CoreTurn> {
         CORES.take(self.count, interrupt)
     }
@@ -80,6 +82,13 @@ static CORES: Cores = Cores {
     changed: Condvar::new(),
 };
 
+/// Logical cores of this process, counted once: the answer depends on the calling thread's
+/// affinity, and takes reading files.
+pub(super) fn count_cores() -> u32 {
+    static COUNT: OnceCell<u32> = OnceCell::new();
+    *COUNT.get_or_init(|| std::thread::available_parallelism().map_or(1, |all| all.get() as u32))
+}
+
 /// Cores in use, given back when dropped.
 pub(super) struct CoreTurn {
     count: u32,
@@ -88,7 +97,7 @@ pub(super) struct CoreTurn {
 impl Cores {
     /// Waits, first come first served, until `count` cores are free, or all of them.
     fn take(&'static self, count: u32, interrupt: &Interrupt) -> Option<CoreTurn> {
-        let all = std::thread::available_parallelism().map_or(1, |all| all.get() as u32);
+        let all = count_cores();
         let mut share = self.state.lock();
         share.tickets += 1;
         let ticket = share.tickets;

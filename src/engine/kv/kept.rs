@@ -4,7 +4,7 @@
 //! running jobs nothing: attention looks at every cell in use.
 #![forbid(unsafe_code)]
 
-use super::common;
+use super::{common, is_worth};
 
 /// One sequence as it was when its place was wanted.
 pub(super) struct Kept {
@@ -83,7 +83,8 @@ impl KeptStates {
             let count = common(&kept.tokens, tokens);
             (index, if self.whole_only && count < kept.tokens.len() { 0 } else { count })
         });
-        usable.filter(|&(_, count)| count > 0).max_by_key(|&(_, count)| count)
+        let worth = usable.filter(|&(index, count)| is_worth(count, self.kept[index].tokens.len()));
+        worth.max_by_key(|&(_, count)| count)
     }
 
     /// How many of `tokens` any of them begins with.

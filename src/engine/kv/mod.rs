@@ -17,12 +17,18 @@ use crate::log::log;
 /// Everything of a sequence is as a computation from the start would give it.
 const ALL: usize = usize::MAX;
 
-/// Shorter beginnings are computed again: that takes no longer than looking for them.
+/// Shorter beginnings are computed again: that takes hardly longer than bringing them.
 pub(super) const WORTH_KEEPING: usize = 16;
 
 /// How many tokens `a` and `b` begin with alike.
 pub(in crate::engine) fn common(a: &[u32], b: &[u32]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+/// Whether `count` tokens are worth that the state of `moved` tokens is copied for them: moving one
+/// takes far less than a hundredth of computing it, but nobody computes meanwhile.
+fn is_worth(count: usize, moved: usize) -> bool {
+    count >= WORTH_KEEPING && count >= moved / 32
 }
 
 /// What a sequence is there for.
@@ -65,6 +71,7 @@ pub(super) struct KvCache {
     kept: KeptStates,
     whole_only: bool,
     shares_cells: bool,
+    wants_neighbours: bool,
     tick: u64,
 }
 
@@ -77,6 +84,7 @@ impl KvCache {
             kept: KeptStates::new(limits.kept_bytes, limits.whole_only),
             whole_only: limits.whole_only,
             shares_cells: limits.shares_cells,
+            wants_neighbours: limits.wants_neighbours,
             tick: 0,
         }
     }
@@ -107,6 +115,12 @@ impl KvCache {
         here.unwrap_or(0).max(self.kept.common(tokens))
     }
 
+    /// How many of `tokens` a running sequence begins with.
+    pub(super) fn common_with_running(&self, tokens: &[u32]) -> usize {
+        let running = self.used().filter(|(_, sequence)| sequence.role == Use::Running);
+        running.map(|(_, sequence)| sequence.common(tokens)).max().unwrap_or(0)
+    }
+
     fn used(&self) -> impl Iterator<Item = (usize, &Sequence)> {
         self.sequences.iter().enumerate().filter(|(_, sequence)| sequence.role != Use::Free)
     }
@@ -120,7 +134,11 @@ impl KvCache {
         });
         let rank =
             |&(count, index): &(usize, usize)| (count, self.sequences[index].role != Use::Running);
-        let here = usable.filter(|&(count, _)| count > 0).max_by_key(rank);
+        let here = usable.filter(|&(count, index)| {
+            let moved = if self.shares_cells { 0 } else { self.sequences[index].tokens.len() };
+            is_worth(count, moved)
+        });
+        let here = here.max_by_key(rank);
         let kept = self.kept.longest(tokens);
         match (here, kept) {
             (here, Some((index, count))) if here.is_none_or(|(here, _)| here < count) => {
@@ -305,7 +323,7 @@ impl KvCache {
     }
 
     /// Drops `count` tokens of a running `sequence` from `at` on and moves the rest down. False:
-    /// it cannot, or another sequence shares what would move; nothing has changed then.
+    /// it cannot, or another job shares what would move; `sequence` is as it was then.
     pub(super) fn shift(
         &mut self,
         backend: &mut dyn Backend,
@@ -314,6 +332,9 @@ impl KvCache {
         count: usize,
     ) -> bool {
         let index = sequence as usize;
+        if self.whole_only {
+            return false;
+        }
         while let Some(sharer) = self.idle_sharer(index, at) {
             self.put_away(backend, sharer);
             self.drop_sequence(backend, sharer as u32);

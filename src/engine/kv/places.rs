@@ -18,8 +18,8 @@ impl KvCache {
     ) -> (usize, usize) {
         let best = self.best_place();
         let is_idle = self.sequences[source].role != Use::Running;
-        let fits =
-            is_idle && (self.shares_cells || self.groups_with(source) <= self.groups_with(best));
+        let fits = is_idle
+            && (!self.wants_neighbours || self.groups_with(source) <= self.groups_with(best));
         let loses_little = count >= self.sequences[source].tokens.len() / 2;
         if best == source && !loses_little {
             self.put_away(backend, source);
@@ -50,14 +50,14 @@ impl KvCache {
                 Use::Free => 0,
                 Use::Idle(tick) => tick,
             };
-            let groups = if self.shares_cells { 0 } else { self.groups_with(index) };
+            let groups = if self.wants_neighbours { self.groups_with(index) } else { 0 };
             Some((groups, idle_since, index))
         });
         places.min().expect("fewer jobs than sequences").2
     }
 
-    /// In how many stretches of neighbours the running sequences lie, `index` with them. Without
-    /// a unified cache llama.cpp computes each stretch by itself.
+    /// In how many stretches of neighbours the running sequences lie, `index` with them: llama.cpp
+    /// computes each by itself, where it wants neighbours.
     fn groups_with(&self, index: usize) -> usize {
         let runs = |at: usize| at == index || self.sequences[at].role == Use::Running;
         let begins = |&at: &usize| runs(at) && (at == 0 || !runs(at - 1));
@@ -67,7 +67,7 @@ impl KvCache {
     /// Moves a running sequence to where it splits no batch, if that is cheap. Returns its old
     /// and its new number.
     pub(in crate::engine) fn close_gap(&mut self, backend: &mut dyn Backend) -> Option<(u32, u32)> {
-        if self.shares_cells {
+        if !self.wants_neighbours {
             return None;
         }
         let running = || self.used().filter(|(_, sequence)| sequence.role == Use::Running);

@@ -22,25 +22,28 @@ impl Scheduler {
         let mut admitted = false;
         let mut tokenised = 0;
         while tokenised < TOKENISED {
-            let Some(turn) = self.line.first(|slot| self.is_ahead(slot)) else { break };
-            if !self.make_way(turn) {
-                break;
+            let waits = |turn: Turn, slot: &Slot| self.is_ahead(turn, slot);
+            let Some(turn) = self.line.first(waits) else { break };
+            let is_out_of_slots = self.running.len() >= self.limits.n_parallel as usize;
+            if is_out_of_slots || !self.has_cells(turn) {
+                if !self.give_way(turn) {
+                    break;
+                }
+                continue;
             }
             match self.line.get(turn) {
                 Some(Waiting::New(task)) => tokenised += self.prepare(turn, task.input.bytes()),
-                Some(Waiting::Ready(slot)) if self.has_cells(slot.tokens().len()) => {
-                    self.seat(turn);
-                }
-                _ => break,
+                Some(Waiting::Ready(_)) => self.seat(turn),
+                None => break,
             }
             admitted = true;
         }
         admitted
     }
 
-    /// Whether a running job is just computing what the prompt of `slot` begins with, so that
-    /// waiting for it saves the same work.
-    fn is_ahead(&self, slot: &Slot) -> bool {
+    /// Whether a running job, of no lower rank, is just computing what the prompt of `slot` begins
+    /// with, so that waiting for it saves the same work.
+    fn is_ahead(&self, turn: Turn, slot: &Slot) -> bool {
         if self.limits.whole_only || !slot.caches_prompt() {
             return false;
         }
@@ -52,21 +55,22 @@ impl Scheduler {
             // What is still pending of it, not counting the last token, which others compute too.
             shared.min(other.tokens().len() - 1).saturating_sub(other.n_past())
         };
-        let most = self.running.values().map(to_come).max().unwrap_or(0);
-        most >= WORTH_KEEPING
+        let ahead = self.running.iter().filter(|(other, _)| !turn.outranks(other));
+        ahead.map(|(_, other)| to_come(other)).max().unwrap_or(0) >= WORTH_KEEPING
     }
 
-    /// A slot for the job of `turn`: a free one, or that of a job of lower rank or of one whose
-    /// reader is slow, which then waits in its place. False: there is none.
-    fn make_way(&mut self, turn: Turn) -> bool {
-        if self.running.len() < self.limits.n_parallel as usize {
-            return true;
-        }
-        let is_slow = |slot: &Slot| !slot.job().has_room();
-        let slow = self.running.iter().rev().find(|(_, slot)| is_slow(slot)).map(|(&turn, _)| turn);
+    /// Has a running job make way for that of `turn`: one whose reader is slow, else one of lower
+    /// rank, the last of them; it then waits in its place. False: there is none.
+    fn give_way(&mut self, turn: Turn) -> bool {
         let last = self.running.keys().next_back().copied();
         let outranked = last.filter(|last| turn.outranks(last));
-        slow.or(outranked).inspect(|&leaving| self.park(leaving)).is_some()
+        self.last_slow().or(outranked).inspect(|&leaving| self.park(leaving)).is_some()
+    }
+
+    /// The last running job whose reader is slow.
+    pub(super) fn last_slow(&self) -> Option<Turn> {
+        let mut slow = self.running.iter().rev().filter(|(_, slot)| !slot.job().has_room());
+        slow.next().map(|(&turn, _)| turn)
     }
 
     /// Takes the slot of a running job, which waits in line for another; what it computed stays
@@ -86,7 +90,7 @@ impl Scheduler {
         // takes longer to tokenise than a cancel may take, and nothing can interrupt it.
         let tokens = prompt::tokens(&mut *self.backend, &task.input, &self.vocab, self.limits)
             .and_then(|tokens| task.check(tokens));
-        if !task.job.admit() {
+        if !task.job.prepare() {
             return bytes;
         }
         match tokens {
@@ -104,10 +108,19 @@ impl Scheduler {
         bytes
     }
 
-    /// Whether the cache has room for `count` tokens and for all to grow. One job alone has.
-    fn has_cells(&self, count: usize) -> bool {
+    /// Whether the cache has room for the job of `turn`, what it shares with running ones not
+    /// counted, and for all to grow. One job alone has, and each in a part of its own.
+    fn has_cells(&self, turn: Turn) -> bool {
+        let Some(Waiting::Ready(slot)) = self.line.get(turn) else { return true };
+        if !self.limits.shares_cells || self.running.is_empty() {
+            return true;
+        }
+        let shared = match slot.caches_prompt() && !self.limits.whole_only {
+            true => self.kv.common_with_running(slot.tokens()),
+            false => 0,
+        };
         let growth = ROOM_TO_GROW * (self.running.len() + 1);
-        self.running.is_empty() || self.kv.available() >= count + growth
+        self.kv.available() >= slot.tokens().len() - shared + growth
     }
 
     fn seat(&mut self, turn: Turn) {
@@ -141,7 +154,7 @@ impl Input {
     fn bytes(&self) -> usize {
         match self {
             Input::Text { text, .. } => text.len(),
-            Input::Tokens(_) => 0,
+            Input::Tokens(tokens) => size_of_val(&tokens[..]),
         }
     }
 }

@@ -44,10 +44,11 @@ impl Scheduler {
         let mut rows = self.plan();
         let wanted = |rows: &[Row]| rows.iter().map(|row| row.count).sum();
         while !self.kv.reserve(&mut *self.backend, wanted(&rows)) {
-            // The last in line gives way: the first can always go on.
-            let Some((&last, _)) = self.running.last_key_value() else { break };
-            self.park(last);
-            rows.retain(|row| row.turn != last);
+            // One with a slow reader gives way, else the last: the first can always go on.
+            let last = self.running.last_key_value().map(|(&last, _)| last);
+            let Some(leaving) = self.last_slow().or(last) else { break };
+            self.park(leaving);
+            rows.retain(|row| row.turn != leaving);
         }
         if rows.is_empty() {
             return false;
@@ -97,7 +98,10 @@ impl Scheduler {
     fn budget(&self, streams: usize, prompts: usize) -> usize {
         let limit = (self.limits.n_batch as usize).saturating_sub(streams);
         let (bound, first) = match streams {
-            _ if !self.limits.interruptible => (SHORT_AGAIN, LEAST_CHUNK),
+            // What cannot be interrupted, or should not be again, has to be short.
+            _ if !self.limits.interruptible || self.interrupted || self.shifted => {
+                (SHORT_AGAIN, LEAST_CHUNK)
+            }
             0 => (OWN_TURN, limit),
             _ => (SHARED_TURN * prompts.min(MOST_SHARED) as u32, FIRST_CHUNK),
         };
@@ -111,7 +115,7 @@ impl Scheduler {
     /// Computes the batch of `rows`, and draws the tokens that its logits are for.
     fn compute(&mut self, rows: &[Row]) {
         let begun = Instant::now();
-        let is_short = rows.len() > 1 && self.is_short(self.batch.len());
+        let is_short = (rows.len() > 1 || self.interrupted) && self.is_short(self.batch.len());
         self.signal.interrupt_flag().defer(is_short || self.shifted || !self.limits.interruptible);
         let decoded = self.backend.decode(&self.batch);
         self.interrupted = false;
