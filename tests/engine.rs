@@ -360,3 +360,34 @@ fn prompts_that_do_not_fit_are_refused() {
         assert!(error.message().starts_with(path), "{error}");
     }
 }
+
+/// A prompt of `count` letters; the answers of these tests do not begin with one.
+fn long(count: usize, more: &str) -> String {
+    format!(r#"{{"prompt": "{}", "temperature": 0, "max_tokens": 20{more}}}"#, "p".repeat(count))
+}
+
+const ONE_JOBS_CELLS: &str = r#"{"n_ctx": 128, "kv_cache_tokens": 128, "n_parallel": 4}"#;
+
+#[test]
+fn a_slow_reader_gives_up_its_cells_too() {
+    let engine = Engine::new(EngineOptions::parse(r#"{"event_queue": 2}"#).expect("options"));
+    let reply = "a longer answer";
+    let model = load(&engine, &format!(r#"{{"reply": "{reply}"}}"#), ONE_JOBS_CELLS);
+    let stalled = start(&model, &long(100, ""));
+    let quick = start(&model, &long(60, r#", "cache_prompt": false"#));
+    assert_eq!(read(&quick), (reply.to_owned(), Ending::Done));
+    assert!(!stalled.is_ended(), "nobody has read it");
+    assert_eq!(read(&stalled), (reply.to_owned(), Ending::Done));
+}
+
+#[test]
+fn a_job_of_lower_priority_gives_up_its_cells_too() {
+    let engine = engine();
+    let model = load(&engine, r#"{"reply": "a longer answer", "token_us": 2000}"#, ONE_JOBS_CELLS);
+    let low = start(&model, &long(100, ""));
+    while !matches!(next(&low), Body::Token { .. }) {}
+    let high = start(&model, &long(60, r#", "cache_prompt": false, "priority": 1"#));
+    assert_eq!(read(&high).0, "a longer answer");
+    assert!(!low.is_ended(), "the other went first");
+    assert_eq!(read(&low), (" longer answer".to_owned(), Ending::Done));
+}

@@ -17,7 +17,7 @@ use crate::log::log;
 /// Everything of a sequence is as a computation from the start would give it.
 const ALL: usize = usize::MAX;
 
-/// Shorter beginnings are computed again: that takes hardly longer than bringing them.
+/// Shorter sequences are not put away: computing them again takes hardly longer.
 pub(super) const WORTH_KEEPING: usize = 16;
 
 /// How many tokens `a` and `b` begin with alike.
@@ -28,7 +28,7 @@ pub(in crate::engine) fn common(a: &[u32], b: &[u32]) -> usize {
 /// Whether `count` tokens are worth that the state of `moved` tokens is copied for them: moving one
 /// takes far less than a hundredth of computing it, but nobody computes meanwhile.
 fn is_worth(count: usize, moved: usize) -> bool {
-    count >= WORTH_KEEPING && count >= moved / 32
+    count > 0 && count >= moved / 32
 }
 
 /// What a sequence is there for.
