@@ -238,3 +238,25 @@ fn random_jobs_in_a_small_cache_all_say_the_right_text() {
         }
     }
 }
+
+#[test]
+fn what_a_context_shift_moved_is_taken_over_by_nobody() {
+    let engine = Engine::new("");
+    let script = r#"fake:{"hashed": true, "token_us": 300}"#;
+    let load = || engine.load(script, r#"{"n_ctx": 64, "n_parallel": 2}"#);
+    let same = |count: usize| vec![65; count];
+    let request = json!({"prompt": same(9), "max_tokens": 10, "temperature": 0});
+    let alone = load().answer(&request).text();
+    // Behind the first token of this one, the same tokens stand where others were.
+    let shifting = json!({"prompt": same(40), "max_tokens": 2_000, "temperature": 0,
+        "context_shift": true, "n_keep": 1});
+    let model = load();
+    let running = model.start(&shifting);
+    for _ in 0..30 {
+        running.next_token();
+    }
+    assert_eq!(model.answer(&request).text(), alone);
+    running.cancel();
+    let events = running.read();
+    assert_eq!(events.last().map(|event| event.status), Some(FLUID_CANCELLED), "it still ran");
+}

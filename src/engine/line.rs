@@ -63,6 +63,10 @@ impl Line {
         self.waiting.iter().find(|(&turn, waiting)| can_go_on(turn, waiting)).map(|(&turn, _)| turn)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     pub(super) fn get(&self, turn: Turn) -> Option<&Waiting> {
         self.waiting.get(&turn)
     }

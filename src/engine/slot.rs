@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::completion::Completion;
 use super::event::{Body, Ending, Event};
@@ -91,6 +91,8 @@ pub(super) struct Slot {
     filter: TextFilter,
     admitted: Instant,
     seated: bool,
+    /// Since when its reader's queue is full.
+    stalled: Option<Instant>,
     first_token: Option<Instant>,
 }
 
@@ -112,6 +114,7 @@ impl Slot {
             filter: TextFilter::new(std::mem::take(&mut task.stop)),
             admitted,
             seated: false,
+            stalled: None,
             first_token: None,
             tokens,
             task,
@@ -128,6 +131,19 @@ impl Slot {
             self.task.completion.timings.queued = self.admitted - self.task.job.started();
             self.task.completion.cached_tokens = held;
         }
+    }
+
+    /// Notes whether its reader keeps up.
+    pub(super) fn note_stall(&mut self) {
+        match self.task.job.has_room() {
+            true => self.stalled = None,
+            false => drop(self.stalled.get_or_insert_with(Instant::now)),
+        }
+    }
+
+    /// Whether its reader has not kept up for `time`.
+    pub(super) fn is_stalled_for(&self, time: Duration) -> bool {
+        self.stalled.is_some_and(|since| since.elapsed() >= time)
     }
 
     /// Its keys and values now lie in `sequence`.

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::Scheduler;
+use super::{Scheduler, GRACE};
 use crate::engine::event::Ending;
 use crate::engine::kv::{common, WORTH_KEEPING};
 use crate::engine::line::{Turn, Waiting};
@@ -67,9 +67,9 @@ impl Scheduler {
         self.last_slow().or(outranked).inspect(|&leaving| self.park(leaving)).is_some()
     }
 
-    /// The last running job whose reader is slow.
+    /// The last running job whose reader has been slow for a while.
     pub(super) fn last_slow(&self) -> Option<Turn> {
-        let mut slow = self.running.iter().rev().filter(|(_, slot)| !slot.job().has_room());
+        let mut slow = self.running.iter().rev().filter(|(_, slot)| slot.is_stalled_for(GRACE));
         slow.next().map(|(&turn, _)| turn)
     }
 

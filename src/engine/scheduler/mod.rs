@@ -23,6 +23,9 @@ use super::slot::{Slot, Task};
 use super::states::{Arrival, States};
 use crate::backend::{Backend, BatchToken, Limits, Vocab};
 
+/// How long a job whose reader is slow may keep others from its slot and its cells.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// How long a worker without work waits before it looks around unasked.
 const IDLE: Duration = Duration::from_secs(3_600);
 
@@ -120,7 +123,7 @@ impl Scheduler {
                 Err(_) => return false,
             },
             recv(woken) -> _ => {}
-            default(IDLE) => {}
+            default(if self.line.is_empty() { IDLE } else { GRACE }) => {}
         }
         true
     }
@@ -136,6 +139,7 @@ impl Scheduler {
         for (turn, ending) in stopped.collect::<Vec<_>>() {
             self.retire(turn, ending);
         }
+        self.running.values_mut().for_each(Slot::note_stall);
     }
 
     /// Ends the job of `turn` and frees its slot; what it computed is kept, if it is sound.
