@@ -125,6 +125,8 @@ impl Slot {
     pub(super) fn seat(&mut self, sequence: u32, held: usize) {
         self.sequence = sequence;
         self.n_past = held;
+        // It got the slot because its reader has caught up.
+        self.stalled = None;
         if !std::mem::replace(&mut self.seated, true) {
             self.task.job.leave_queue();
             self.admitted = Instant::now();
@@ -141,9 +143,10 @@ impl Slot {
         }
     }
 
-    /// Whether its reader has not kept up for `time`.
+    /// Whether its reader has not kept up for `time`, nor does now.
     pub(super) fn is_stalled_for(&self, time: Duration) -> bool {
-        self.stalled.is_some_and(|since| since.elapsed() >= time)
+        let is_late = self.stalled.is_some_and(|since| since.elapsed() >= time);
+        is_late && !self.task.job.has_room()
     }
 
     /// Its keys and values now lie in `sequence`.
