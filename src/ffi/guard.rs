@@ -6,7 +6,7 @@ use std::ffi::{c_char, CString};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use super::process;
-use super::status::{self, fluid_status};
+use super::status::{self, fluid_status, FLUID_ERROR_FORKED};
 use crate::engine::own_thread;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::log;
@@ -19,15 +19,14 @@ thread_local! {
 /// Runs `body` as a call of the C interface: a panic becomes `FLUID_ERROR_INTERNAL`, an error
 /// its status, and the message of either the thread's last error.
 pub(super) fn guard(body: impl FnOnce() -> Result<fluid_status>) -> fluid_status {
-    let result = if process::is_forked() {
-        Err(process::forked())
-    } else {
-        DEPTH.set(DEPTH.get() + 1);
-        let result = catch_unwind(AssertUnwindSafe(body));
-        DEPTH.set(DEPTH.get() - 1);
-        result.unwrap_or_else(|panic| Err(panicked(&*panic)))
-    };
-    match result {
+    if process::is_forked() {
+        // Nothing is allocated: a thread that is not here any more may hold the allocator's lock.
+        return FLUID_ERROR_FORKED;
+    }
+    DEPTH.set(DEPTH.get() + 1);
+    let result = catch_unwind(AssertUnwindSafe(body));
+    DEPTH.set(DEPTH.get() - 1);
+    match result.unwrap_or_else(|panic| Err(panicked(&*panic))) {
         Ok(status) => {
             set_last_error("");
             status
@@ -65,5 +64,8 @@ fn set_last_error(message: &str) {
 /// string is borrowed until this thread's next call that returns a `fluid_status`.
 #[no_mangle]
 pub extern "C" fn fluid_last_error() -> *const c_char {
+    if process::is_forked() {
+        return process::FORKED_MESSAGE.as_ptr();
+    }
     LAST_ERROR.try_with(|last| last.borrow().as_ptr()).unwrap_or(c"".as_ptr())
 }

@@ -1,5 +1,6 @@
 //! What concerns the whole process: forks, its exit, panics of ours.
 
+use std::ffi::CStr;
 use std::panic::{catch_unwind, AssertUnwindSafe, PanicHookInfo};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Once;
@@ -16,9 +17,12 @@ pub(super) fn is_forked() -> bool {
     FORKED.load(Ordering::Relaxed)
 }
 
+/// What a call in a forked process failed of.
+pub(super) const FORKED_MESSAGE: &CStr =
+    c"this process was forked from one that uses libfluid; call exec, or load the library only in the child";
+
 pub(super) fn forked() -> Error {
-    let message = "this process was forked from one that uses libfluid; call exec, or load the library only in the child";
-    Error::new(ErrorKind::Forked, message)
+    Error::new(ErrorKind::Forked, FORKED_MESSAGE.to_string_lossy())
 }
 
 /// Done once, by the first engine.
