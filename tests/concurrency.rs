@@ -12,22 +12,11 @@ use dice::Dice;
 use fluid::ffi::{fluid_status, FLUID_CANCELLED, FLUID_OK};
 use serde_json::{json, Value};
 use support::greedy::{alone_answer, greedy, smollm2_subject, tiny_subjects, Judge, Subject};
-use support::{alone, status_name, text_of, Answer, Engine, Event, Job, Model};
+use support::{alone, status_name, text_of, Answer, Engine, Event, Job, Model, PROMPTS};
 
 const EIGHT_SLOTS: &str =
     r#"{"n_parallel": 8, "n_ctx": 512, "n_threads": 1, "kv_unified": true, "n_ubatch": 128}"#;
 const JOBS: usize = 32;
-
-const TOPICS: [&str; 8] = [
-    "The sea is",
-    "In the beginning there was",
-    "A recipe for bread: take",
-    "The three largest cities of Italy are",
-    "fn main() {",
-    "Q: Why is the sky blue?\nA:",
-    "My dear friend,",
-    "Die Hauptstadt von Deutschland",
-];
 
 /// What half of the prompts begin with.
 const SHARED: &str = "You are a helpful assistant. You answer in one or two sentences, you never \
@@ -52,7 +41,7 @@ struct Plan {
 fn plans(dice: &mut Dice) -> Vec<Plan> {
     let plan = |index: usize| {
         let beginning = if dice.one_in(2) { SHARED } else { "" };
-        let prompt = format!("{beginning}{}", TOPICS[index % TOPICS.len()]);
+        let prompt = format!("{beginning}{}", PROMPTS[index % PROMPTS.len()]);
         let mut request = greedy(&prompt, 4 + dice.below(32));
         if dice.one_in(3) {
             request["stop"] = json!([dice.pick(&[".", "\n", " the", " and"]), "\u{1}"]);
@@ -171,7 +160,7 @@ fn readers_that_stall_block_nobody_and_get_their_whole_text_later() {
         let engine = Engine::new(r#"{"event_queue": 3}"#);
         let options = r#"{"n_parallel": 2, "n_ctx": 256, "n_threads": 1}"#;
         let model = engine.load(&subject.path, options);
-        let requests = TOPICS.map(|prompt| greedy(prompt, 12));
+        let requests = PROMPTS.map(|prompt| greedy(prompt, 12));
         let alone = requests.each_ref().map(|request| alone_answer(&model, request));
         let mut judge = subject.judge();
         let stalled: Vec<Job> = requests[..4].iter().map(|request| model.start(request)).collect();
@@ -179,12 +168,12 @@ fn readers_that_stall_block_nobody_and_get_their_whole_text_later() {
         let first: Vec<Event> = stalled.iter().map(Job::next_token).collect();
         for index in 4..8 {
             let answer = model.answer(&requests[index]);
-            judge.same_answer(TOPICS[index], &alone[index], &answer);
+            judge.same_answer(PROMPTS[index], &alone[index], &answer);
         }
         for (index, (job, first)) in stalled.iter().zip(first).enumerate() {
             let events = [vec![first], job.read()].concat();
             assert_eq!(ended_as(&events), FLUID_OK);
-            judge.same_events(TOPICS[index], &alone[index], &events, false);
+            judge.same_events(PROMPTS[index], &alone[index], &events, false);
         }
     }
 }

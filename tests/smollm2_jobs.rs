@@ -7,18 +7,7 @@ use std::sync::OnceLock;
 
 use fluid::ffi::*;
 use serde_json::{json, Value};
-use support::{alone, smollm2, smollm2_path, status_name, text_of, Engine, Job, Model};
-
-const PROMPTS: [&str; 8] = [
-    "The sea is",
-    "In the beginning there was",
-    "A recipe for bread: take",
-    "The three largest cities of Italy are",
-    "fn main() {",
-    "Q: Why is the sky blue?\nA:",
-    "My dear friend,",
-    "Die Hauptstadt von Deutschland",
-];
+use support::{alone, smollm2, smollm2_path, status_name, text_of, Engine, Job, Model, PROMPTS};
 
 fn greedy(prompt: &str) -> Value {
     json!({"prompt": prompt, "temperature": 0, "max_tokens": 24})

@@ -1,12 +1,12 @@
 //! Calls of the host's callbacks, and the blocking calls made of them.
 
 use std::cell::RefCell;
-use std::ffi::c_void;
+use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
 use super::event::{fluid_event, fluid_event_fn, EventBox};
-use super::process;
 use super::status::{self, fluid_status};
+use super::{pointer, process, string};
 use crate::engine::event::{Body, Ending};
 use crate::engine::job::{Job, Next, StopCause};
 use crate::error::{Error, ErrorKind, Result};
@@ -120,6 +120,24 @@ pub(super) fn run(job: &Arc<Job>, callback: &Callback) -> Result<fluid_status> {
             return outcome(ending, &answer).inspect_err(|_| job.close());
         }
     }
+}
+
+/// Reads `job` as [`run`] does; its result goes to `out_text`, unless that is null.
+///
+/// # Safety
+/// `out_text` is null, or can be written to.
+pub(super) unsafe fn run_for_text(
+    job: &Arc<Job>,
+    callback: &Callback,
+    out_text: *mut *mut c_char,
+) -> Result<fluid_status> {
+    let status = run(job, callback)?;
+    if !out_text.is_null() {
+        // SAFETY: the caller's promise.
+        let out = unsafe { pointer::output(out_text, "out_text") }?;
+        out.set(string::owned(job.json()?)?);
+    }
+    Ok(status)
 }
 
 fn outcome(ending: Ending, answer: &Answer) -> Result<fluid_status> {

@@ -8,8 +8,8 @@ use super::event::fluid_event_fn;
 use super::guard::guard;
 use super::handle::{fluid_job, fluid_model};
 use super::model::MODELS;
-use super::status::{fluid_status, FLUID_OK};
-use super::{job, pointer, string};
+use super::status::fluid_status;
+use super::{job, pointer};
 use crate::engine::job::Job;
 use crate::error::Result;
 use crate::request::GenerateRequest;
@@ -63,14 +63,9 @@ pub unsafe extern "C" fn fluid_generate(
     guard(|| {
         // SAFETY: the caller's promise.
         let job = unsafe { start(model, request_json) }?;
-        let function = callback;
-        let status = callback::run(&job, &Callback { function, user_data })?;
-        if status >= FLUID_OK && !out_json.is_null() {
-            // SAFETY: not null, and the caller's promise.
-            let out = unsafe { pointer::output(out_json, "out_json") }?;
-            out.set(string::owned(job.json()?)?);
-        }
-        Ok(status)
+        let callback = Callback { function: callback, user_data };
+        // SAFETY: the caller's promise.
+        unsafe { callback::run_for_text(&job, &callback, out_json) }
     })
 }
 
@@ -88,11 +83,9 @@ pub unsafe extern "C" fn fluid_generate_start(
 ) -> fluid_status {
     guard(|| {
         // SAFETY: the caller's promise.
-        let out = unsafe { pointer::output(out_job, "out_job") }?;
+        let start = || unsafe { start(model, request_json) };
         // SAFETY: the caller's promise.
-        let job = unsafe { start(model, request_json) }?;
-        out.set(job::hand_out(job)?);
-        Ok(FLUID_OK)
+        unsafe { job::hand_out_to(out_job, start) }
     })
 }
 

@@ -29,7 +29,7 @@ pub(super) struct JobHandle {
 pub(super) static JOBS: Table<JobHandle> = Table::new(0xf1d3, "job");
 
 /// A handle for `job`.
-pub(super) fn hand_out(job: Arc<Job>) -> Result<*mut fluid_job> {
+fn hand_out(job: Arc<Job>) -> Result<*mut fluid_job> {
     let handle = JobHandle {
         job: Arc::clone(&job),
         event: Mutex::new(EventBox::new()),
@@ -38,6 +38,20 @@ pub(super) fn hand_out(job: Arc<Job>) -> Result<*mut fluid_job> {
     let key = JOBS.insert(Arc::new(handle)).inspect_err(|_| job.close())?;
     job.set_tag(key);
     Ok(pointer::handle(key))
+}
+
+/// Starts a job and sets `out_job` to a handle for it.
+///
+/// # Safety
+/// `out_job` is null, or can be written to.
+pub(super) unsafe fn hand_out_to(
+    out_job: *mut *mut fluid_job,
+    start: impl FnOnce() -> Result<Arc<Job>>,
+) -> Result<fluid_status> {
+    // SAFETY: the caller's promise.
+    let out = unsafe { pointer::output(out_job, "out_job") }?;
+    out.set(hand_out(start()?)?);
+    Ok(FLUID_OK)
 }
 
 fn get(job: *mut fluid_job) -> Result<Arc<JobHandle>> {

@@ -101,11 +101,9 @@ pub unsafe extern "C" fn fluid_load_model_start(
 ) -> fluid_status {
     guard(|| {
         // SAFETY: the caller's promise.
-        let out = unsafe { pointer::output(out_job, "out_job") }?;
+        let start = || unsafe { start(engine, path, options_json) };
         // SAFETY: the caller's promise.
-        let job = unsafe { start(engine, path, options_json) }?;
-        out.set(job::hand_out(job)?);
-        Ok(FLUID_OK)
+        unsafe { job::hand_out_to(out_job, start) }
     })
 }
 

@@ -8,8 +8,8 @@ use super::event::fluid_event_fn;
 use super::guard::guard;
 use super::handle::{fluid_job, fluid_model};
 use super::model::MODELS;
-use super::status::{fluid_status, FLUID_OK};
-use super::{job, pointer, string};
+use super::status::fluid_status;
+use super::{job, pointer};
 use crate::engine::job::Job;
 use crate::error::Result;
 use crate::request::GenerateRequest;
@@ -50,9 +50,9 @@ pub unsafe extern "C" fn fluid_model_save_state(
     guard(|| {
         // SAFETY: the caller's promise.
         let job = unsafe { save(model, request_json, path) }?;
-        let function = callback;
+        let callback = Callback { function: callback, user_data };
         // SAFETY: the caller's promise.
-        unsafe { wait(&job, &Callback { function, user_data }, out_json) }
+        unsafe { callback::run_for_text(&job, &callback, out_json) }
     })
 }
 
@@ -71,11 +71,9 @@ pub unsafe extern "C" fn fluid_model_save_state_start(
 ) -> fluid_status {
     guard(|| {
         // SAFETY: the caller's promise.
-        let out = unsafe { pointer::output(out_job, "out_job") }?;
+        let start = || unsafe { save(model, request_json, path) };
         // SAFETY: the caller's promise.
-        let job = unsafe { save(model, request_json, path) }?;
-        out.set(job::hand_out(job)?);
-        Ok(FLUID_OK)
+        unsafe { job::hand_out_to(out_job, start) }
     })
 }
 
@@ -116,9 +114,9 @@ pub unsafe extern "C" fn fluid_model_restore_state(
     guard(|| {
         // SAFETY: the caller's promise.
         let job = unsafe { restore(model, path) }?;
-        let function = callback;
+        let callback = Callback { function: callback, user_data };
         // SAFETY: the caller's promise.
-        unsafe { wait(&job, &Callback { function, user_data }, out_json) }
+        unsafe { callback::run_for_text(&job, &callback, out_json) }
     })
 }
 
@@ -136,11 +134,9 @@ pub unsafe extern "C" fn fluid_model_restore_state_start(
 ) -> fluid_status {
     guard(|| {
         // SAFETY: the caller's promise.
-        let out = unsafe { pointer::output(out_job, "out_job") }?;
+        let start = || unsafe { restore(model, path) };
         // SAFETY: the caller's promise.
-        let job = unsafe { restore(model, path) }?;
-        out.set(job::hand_out(job)?);
-        Ok(FLUID_OK)
+        unsafe { job::hand_out_to(out_job, start) }
     })
 }
 
@@ -165,22 +161,4 @@ unsafe fn restore(model: *mut fluid_model, path: *const c_char) -> Result<Arc<Jo
     // SAFETY: the caller's promise.
     let path = unsafe { pointer::text(path, "path") }?;
     MODELS.get(pointer::key(model))?.restore_state(path)
-}
-
-/// Reads `job` to its end; its result goes to `out_json`.
-///
-/// # Safety
-/// `out_json` is null or can be written to.
-unsafe fn wait(
-    job: &Arc<Job>,
-    callback: &Callback,
-    out_json: *mut *mut c_char,
-) -> Result<fluid_status> {
-    let status = callback::run(job, callback)?;
-    if status >= FLUID_OK && !out_json.is_null() {
-        // SAFETY: not null, and the caller's promise.
-        let out = unsafe { pointer::output(out_json, "out_json") }?;
-        out.set(string::owned(job.json()?)?);
-    }
-    Ok(status)
 }

@@ -22,6 +22,18 @@ use serde_json::Value;
 /// Far beyond what any job of these tests takes: one without an end fails instead of hanging.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Beginnings that models go on from in different ways.
+pub const PROMPTS: [&str; 8] = [
+    "The sea is",
+    "In the beginning there was",
+    "A recipe for bread: take",
+    "The three largest cities of Italy are",
+    "fn main() {",
+    "Q: Why is the sky blue?\nA:",
+    "My dear friend,",
+    "Die Hauptstadt von Deutschland",
+];
+
 /// A file or folder of `models/`, or a failure that says how to get it.
 pub fn model_path(name: &str) -> String {
     let given = std::env::var_os("FLUID_MODELS").map(PathBuf::from);
