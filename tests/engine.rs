@@ -27,7 +27,7 @@ fn read(job: &Job) -> (String, Ending) {
     let mut text = String::new();
     loop {
         match next(job) {
-            Body::Token { text: chunk, .. } => text.push_str(&chunk),
+            Body::Token(token) => text.push_str(&token.text),
             Body::Progress(progress) => assert!((0.0..=1.0).contains(&progress)),
             Body::End(ending) => {
                 assert!(matches!(job.next(Some(Instant::now())), Next::End));

@@ -29,6 +29,34 @@ pub struct Timings {
     pub predicted: Duration,
 }
 
+/// One answer, whole or as far as it came.
+#[derive(Debug, Clone, Default)]
+pub struct Choice {
+    /// Its text.
+    pub content: String,
+    /// Why it ended, in OpenAI's words.
+    pub finish_reason: Option<&'static str>,
+}
+
+impl Choice {
+    fn to_json(&self, index: usize, shape: Shape) -> Value {
+        match shape {
+            Shape::Chat => json!({
+                "index": index,
+                "message": {"role": "assistant", "content": self.content},
+                "logprobs": null,
+                "finish_reason": self.finish_reason,
+            }),
+            Shape::Text => json!({
+                "index": index,
+                "text": self.content,
+                "logprobs": null,
+                "finish_reason": self.finish_reason,
+            }),
+        }
+    }
+}
+
 /// A result, whole or as far as it came.
 #[derive(Debug, Clone)]
 pub struct Completion {
@@ -37,10 +65,8 @@ pub struct Completion {
     created: u64,
     model: String,
     seed: u64,
-    /// The answer so far.
-    pub content: String,
-    /// Why it ended, in OpenAI's words.
-    pub finish_reason: Option<&'static str>,
+    /// The answers, in the order of their numbers.
+    pub choices: Vec<Choice>,
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
     /// Of these, tokens whose keys and values were there already.
@@ -65,8 +91,7 @@ impl Completion {
             created: created.map_or(0, |since| since.as_secs()),
             model,
             seed,
-            content: String::new(),
-            finish_reason: None,
+            choices: vec![Choice::default()],
             prompt_tokens: 0,
             cached_tokens: 0,
             completion_tokens: 0,
@@ -82,37 +107,25 @@ impl Completion {
             Ending::Deadline => "deadline",
             Ending::Failed(_) => "error",
         };
-        self.finish_reason.get_or_insert(reason);
+        for choice in &mut self.choices {
+            choice.finish_reason.get_or_insert(reason);
+        }
     }
 
     /// OpenAI's object, with `seed` and llama-server's `timings` beside it.
     pub fn to_json(&self) -> String {
-        let (object, choice) = match self.shape {
-            Shape::Chat => (
-                "chat.completion",
-                json!({
-                    "index": 0,
-                    "message": {"role": "assistant", "content": self.content},
-                    "logprobs": null,
-                    "finish_reason": self.finish_reason,
-                }),
-            ),
-            Shape::Text => (
-                "text_completion",
-                json!({
-                    "index": 0,
-                    "text": self.content,
-                    "logprobs": null,
-                    "finish_reason": self.finish_reason,
-                }),
-            ),
+        let object = match self.shape {
+            Shape::Chat => "chat.completion",
+            Shape::Text => "text_completion",
         };
+        let choices = self.choices.iter().enumerate();
+        let choices = choices.map(|(index, choice)| choice.to_json(index, self.shape));
         json!({
             "id": self.id,
             "object": object,
             "created": self.created,
             "model": self.model,
-            "choices": [choice],
+            "choices": choices.collect::<Vec<_>>(),
             "usage": {
                 "prompt_tokens": self.prompt_tokens,
                 "completion_tokens": self.completion_tokens,

@@ -33,19 +33,28 @@ pub struct SegmentEvent {
     pub json: String,
 }
 
+/// A step of an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenEvent {
+    /// Which of the answers it belongs to, from 0.
+    pub choice: u32,
+    /// The token's id; `None` with text that was held back until the answer ended.
+    pub id: Option<u32>,
+    /// Whole, valid UTF-8; empty while a character or a stop string is undecided.
+    pub text: String,
+    /// The token's log-probability, NaN where it was not asked for.
+    pub logprob: f32,
+    /// What else is to be told of it, as JSON; often empty.
+    pub json: String,
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Body {
     /// A load or a long prompt is this far, or this share of the audio is done, 0 to 1.
     Progress(f32),
-    /// A token was drawn; its text may be empty while a character or a stop string is undecided.
-    /// `None` with the text that was held back when the answer ended.
-    Token {
-        /// The token's id.
-        id: Option<u32>,
-        /// Whole, valid UTF-8.
-        text: String,
-    },
+    /// A token was drawn, or text that was held back comes at the end.
+    Token(TokenEvent),
     /// A segment of speech was decided; it changes no more.
     Segment(Box<SegmentEvent>),
     /// The language spoken was detected.

@@ -12,6 +12,7 @@ mod line;
 pub mod model;
 pub mod own_thread;
 mod pace;
+mod picker;
 mod prompt;
 pub mod queue;
 mod scheduler;
@@ -22,6 +23,7 @@ mod state_file;
 mod states;
 mod timer;
 mod worker;
+mod writer;
 
 use std::sync::Arc;
 

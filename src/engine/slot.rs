@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::completion::Completion;
-use super::event::{Body, Ending, Event};
+use super::event::Ending;
 use super::intake::Work;
 use super::job::{Job, Outcome};
+use super::picker::Picker;
 use super::state_file::Saved;
 use super::states::{Save, COMPUTED};
+use super::writer::Writer;
 use crate::backend::{BatchToken, Limits, Vocab};
-use crate::chat::TextFilter;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::request::ContextShift;
-use crate::sampling::{Params, Sampler};
+use crate::sampling::Params;
 
 /// What the prompt is when it reaches the worker.
 pub(super) enum Input {
@@ -87,8 +88,8 @@ pub(super) struct Slot {
     n_past: usize,
     /// Lengths of the prompt at which a copy of the state is kept, in rising order.
     marks: Vec<usize>,
-    sampler: Sampler,
-    filter: TextFilter,
+    picker: Picker,
+    writer: Writer,
     admitted: Instant,
     seated: bool,
     /// Since when its reader's queue is full.
@@ -99,10 +100,6 @@ pub(super) struct Slot {
 impl Slot {
     /// Puts `task` together with its prompt's `tokens`, at least one.
     pub(super) fn new(mut task: Task, tokens: Vec<u32>, admitted: Instant) -> Self {
-        let mut sampler = Sampler::new(std::mem::take(&mut task.params), task.seed);
-        for &token in &tokens {
-            sampler.accept(token);
-        }
         task.completion.prompt_tokens = tokens.len();
         task.completion.timings.queued = admitted - task.job.started();
         Self {
@@ -110,8 +107,8 @@ impl Slot {
             n_prompt: tokens.len(),
             n_past: 0,
             marks: Vec::new(),
-            sampler,
-            filter: TextFilter::new(std::mem::take(&mut task.stop)),
+            picker: Picker::new(std::mem::take(&mut task.params), task.seed, &tokens),
+            writer: Writer::new(std::mem::take(&mut task.stop)),
             admitted,
             seated: false,
             stalled: None,
@@ -197,8 +194,8 @@ impl Slot {
 
     /// Ends a job that [`wants_nothing`](Self::wants_nothing).
     pub(super) fn finish_empty(mut self) {
-        self.task.completion.finish_reason = Some("length");
-        self.finish(Ending::Done);
+        let ending = self.end("length", Instant::now());
+        self.finish(ending);
     }
 
     pub(super) fn job(&self) -> &Job {
@@ -263,19 +260,18 @@ impl Slot {
         let first = *self.first_token.get_or_insert(at);
         self.task.completion.timings.prompt = first - self.admitted;
         self.task.completion.timings.predicted = at - first;
-        let Some(token) = self.sampler.sample(logits) else {
-            let message = "the model computed no usable logits; the file may be damaged";
-            return Step::End(Ending::Failed(Error::new(ErrorKind::Backend, message)));
+        let picked = match self.picker.pick(logits) {
+            Ok(picked) => picked,
+            Err(error) => return Step::End(Ending::Failed(error)),
         };
+        let token = picked.token;
         if vocab.is_end_of_generation(token) {
             return Step::End(self.end("stop", at));
         }
-        self.sampler.accept(token);
+        self.picker.accept(token);
         self.tokens.push(token);
         self.task.completion.completion_tokens += 1;
-        let chunk = self.filter.push(vocab.piece(token));
-        self.say(Some(token), chunk.text, at);
-        if chunk.stopped {
+        if self.writer.push(&self.task.job, picked, vocab.piece(token), at) {
             return Step::End(self.end("stop", at));
         }
         let is_full = self.tokens.len() >= limits.n_ctx as usize;
@@ -303,23 +299,8 @@ impl Slot {
     }
 
     fn end(&mut self, reason: &'static str, at: Instant) -> Ending {
-        self.task.completion.finish_reason = Some(reason);
-        self.flush(at);
+        self.writer.end(&self.task.job, reason, at);
         Ending::Done
-    }
-
-    /// Hands out the text that was held back while a character or a stop string was undecided.
-    fn flush(&mut self, at: Instant) {
-        let rest = self.filter.finish();
-        if !rest.is_empty() {
-            self.say(None, rest, at);
-        }
-    }
-
-    fn say(&mut self, id: Option<u32>, text: String, at: Instant) {
-        self.task.completion.content.push_str(&text);
-        let body = Body::Token { id, text };
-        self.task.job.push(Event { body, at });
     }
 
     /// Goes on as `state` on its way to a file; it [`saves`](Self::saves).
@@ -336,9 +317,10 @@ impl Slot {
             return;
         }
         if ending != Ending::Done {
-            self.flush(Instant::now());
+            self.writer.flush(&self.task.job, Instant::now());
         }
-        let completion = self.task.completion.clone();
+        let mut completion = self.task.completion.clone();
+        completion.choices = vec![self.writer.into_choice()];
         self.task.job.finish(ending, Some(Outcome::Completion(Box::new(completion))));
     }
 }

@@ -126,17 +126,20 @@ impl EventBox {
         self.text.clear();
         self.json.clear();
         let raw = &mut *self.raw;
-        (raw.status, raw.token, raw.progress) = (FLUID_OK, -1, 0.0);
+        (raw.status, raw.choice, raw.token, raw.progress) = (FLUID_OK, 0, -1, 0.0);
         (raw.logprob, raw.start, raw.end) = (f32::NAN, 0.0, 0.0);
         match event.body {
             Body::Progress(progress) => {
                 raw.kind = FLUID_EVENT_PROGRESS;
                 raw.progress = f64::from(progress);
             }
-            Body::Token { id, text } => {
+            Body::Token(token) => {
                 raw.kind = FLUID_EVENT_TOKEN;
-                raw.token = id.map_or(-1, |id| id as i32);
-                self.text = text.into_bytes();
+                raw.choice = token.choice as i32;
+                raw.token = token.id.map_or(-1, |id| id as i32);
+                raw.logprob = token.logprob;
+                self.text = token.text.into_bytes();
+                self.json = token.json.into_bytes();
             }
             Body::Segment(segment) => {
                 raw.kind = FLUID_EVENT_SEGMENT;
