@@ -187,5 +187,6 @@ fn sampling_params(fields: SamplingFields, defaults: &SamplingDefaults) -> Param
         presence_penalty: fields.presence_penalty.unwrap_or(base.presence_penalty),
         frequency_penalty: fields.frequency_penalty.unwrap_or(base.frequency_penalty),
         logit_bias: fields.logit_bias,
+        ..base
     }
 }

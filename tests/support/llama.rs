@@ -34,7 +34,7 @@ impl Plain {
         Self { model, context }
     }
 
-    fn vocab(&self) -> *const sys::llama_vocab {
+    pub fn vocab(&self) -> *const sys::llama_vocab {
         // SAFETY: the model is alive.
         unsafe { sys::llama_model_get_vocab(self.model) }
     }
