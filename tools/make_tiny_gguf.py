@@ -4,7 +4,8 @@
     tools/make_tiny_gguf.py [--seed N] SMOLLM2 TARGET
 
 mamba.gguf keeps a running state and no keys and values, hybrid.gguf (a Jamba) has layers of both sorts, and in
-swa.gguf (a Gemma 3) every other layer sees a window of 64 tokens. The vocabulary is the start of SmolLM2's. What they
+swa.gguf (a Gemma 3) every other layer sees a window of 64 tokens; infill.gguf (a Llama) has tokens that ask for a
+text between two others. The vocabulary is the start of SmolLM2's. What they
 say is noise, the same noise each time, and it depends on all that was said before: a cache that mixes up its
 tokens, positions or states shows in the text.
 """

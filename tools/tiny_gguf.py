@@ -114,7 +114,21 @@ def sliding(weights):
     }
 
 
-MODELS = {"mamba": ("mamba", mamba), "hybrid": ("jamba", hybrid), "swa": ("gemma3", sliding)}
+def infill(weights):
+    for layer in layers():
+        weights.norm(f"{layer}.attn_norm", WIDTH)
+        weights.attention(layer)
+        weights.feed_forward(layer)
+    return {
+        "attention.head_count": HEADS,
+        "attention.head_count_kv": HEADS_KV,
+        "rope.dimension_count": HEAD,
+        "rope.freq_base": 10000.0,
+    }
+
+
+MODELS = {"mamba": ("mamba", mamba), "hybrid": ("jamba", hybrid), "swa": ("gemma3", sliding), "infill": ("llama", infill)}
+MARKS = {"fim_pre": 8, "fim_suf": 9, "fim_mid": 10}  # special tokens of the vocabulary, for models that fill in
 
 
 def layers():
@@ -161,4 +175,7 @@ def write(path, name, vocabulary, seed):
     general = {"architecture": architecture, "name": f"tiny random {name}", "file_type": 0}
     metadata = {f"general.{key}": gguf_file.value_of(value) for key, value in general.items()}
     metadata |= {f"{architecture}.{key}": gguf_file.value_of(value) for key, value in sizes.items()}
+    if name == "infill":
+        marks = {f"tokenizer.ggml.{mark}_token_id": gguf_file.value_of(token) for mark, token in MARKS.items()}
+        vocabulary = vocabulary | marks
     gguf_file.write(path, metadata | vocabulary, weights.tensors)
