@@ -45,9 +45,41 @@ fn wrong_fields_are_refused_with_their_path() {
         (format!(r#"{user}, "top_p": 1.1"#), "top_p: "),
         (format!(r#"{user}, "top_k": -1"#), "top_k: "),
         (format!(r#"{user}, "presence_penalty": 3"#), "presence_penalty: "),
-        (format!(r#"{user}, "logit_bias": [1]"#), "logit_bias: "),
-        (format!(r#"{user}, "logit_bias": {{"x": 1}}"#), "logit_bias.x: "),
+        (format!(r#"{user}, "logit_bias": 1"#), "logit_bias: "),
+        (format!(r#"{user}, "logit_bias": [1]"#), "logit_bias[0]: "),
+        (format!(r#"{user}, "logit_bias": [["a"]]"#), "logit_bias[0]: "),
+        (format!(r#"{user}, "logit_bias": [[-1, 2]]"#), "logit_bias[0][0]: "),
+        (format!(r#"{user}, "logit_bias": [[1, 2], [1, true]]"#), "logit_bias[1][1]: "),
+        (format!(r#"{user}, "logit_bias": {{"x": "1"}}"#), "logit_bias.x: "),
         (format!(r#"{user}, "logit_bias": {{"5": 200}}"#), "logit_bias.5: "),
+        (format!(r#"{user}, "logprobs": 3"#), "logprobs: "),
+        (
+            format!(r#"{user}, "logprobs": true, "top_logprobs": 99"#),
+            "top_logprobs: 99 is outside 0 to 20",
+        ),
+        (format!(r#"{user}, "top_logprobs": 2"#), "top_logprobs: "),
+        (format!(r#"{user}, "n": 0"#), "n: 0 is outside 1 to 128"),
+        (format!(r#"{user}, "n": 129"#), "n: "),
+        (format!(r#"{user}, "echo": true"#), "echo: "),
+        (format!(r#"{user}, "suffix": "x""#), "suffix: "),
+        (format!(r#"{user}, "typical_p": 1.5"#), "typical_p: "),
+        (format!(r#"{user}, "xtc_probability": 2"#), "xtc_probability: "),
+        (format!(r#"{user}, "xtc_threshold": -1"#), "xtc_threshold: "),
+        (format!(r#"{user}, "dry_multiplier": -1"#), "dry_multiplier: "),
+        (format!(r#"{user}, "dry_base": 0.5"#), "dry_base: "),
+        (format!(r#"{user}, "dry_allowed_length": 1.5"#), "dry_allowed_length: "),
+        (format!(r#"{user}, "dry_penalty_last_n": -2"#), "dry_penalty_last_n: "),
+        (format!(r#"{user}, "dry_sequence_breakers": [":", 1]"#), "dry_sequence_breakers[1]: "),
+        (format!(r#"{user}, "mirostat": 3"#), "mirostat: 3 is outside 0 to 2"),
+        (format!(r#"{user}, "mirostat_tau": -1"#), "mirostat_tau: "),
+        (format!(r#"{user}, "dynatemp_range": -1"#), "dynatemp_range: "),
+        (format!(r#"{user}, "samplers": ["top_k", "tfs_z"]"#), "samplers[1]: "),
+        (format!(r#"{user}, "banned_strings": "x""#), "banned_strings: "),
+        (format!(r#"{user}, "banned_strings": ["x", ""]"#), "banned_strings[1]: "),
+        (format!(r#"{user}, "min_tokens": 9, "max_tokens": 8"#), "min_tokens: "),
+        (r#""prompt": "x", "logprobs": 6"#.to_owned(), "logprobs: 6 is outside 0 to 5"),
+        (r#""prompt": "x", "logprobs": true"#.to_owned(), "logprobs: "),
+        (r#""prompt": "x", "top_logprobs": 1"#.to_owned(), "top_logprobs: "),
         (format!(r#"{user}, "stop": 1"#), "stop: "),
         (format!(r#"{user}, "stop": ["a", 1]"#), "stop[1]: "),
         (format!(r#"{user}, "seed": 0.5"#), "seed: "),
@@ -63,8 +95,9 @@ fn wrong_fields_are_refused_with_their_path() {
 fn fields_that_openai_has_and_this_build_lacks_are_refused() {
     for (field, path) in [
         (r#""tools": [{}]"#, "tools"),
-        (r#""n": 2"#, "n"),
-        (r#""logprobs": true"#, "logprobs"),
+        (r#""n": 2, "best_of": 3"#, "best_of"),
+        (r#""best_of": 2"#, "best_of"),
+        (r#""echo": true, "suffix": "y""#, "suffix"),
         (r#""response_format": {"type": "json_object"}"#, "response_format.type"),
         (r#""tool_choice": "auto""#, "tool_choice"),
         (r#""reasoning_effort": "low""#, "reasoning_effort"),
@@ -98,7 +131,7 @@ fn what_openai_clients_send_is_accepted() {
     .expect("accepted");
     assert_eq!(request.max_tokens, Some(7));
     assert_eq!(request.sampling.seed, Some(u64::MAX));
-    assert_eq!(request.sampling.logit_bias, [(7, -100.0)]);
+    assert_eq!(request.sampling.params.logit_bias, [(7, -100.0)]);
     assert!(matches!(request.prompt, Prompt::Chat { .. }));
     assert!(request.stop.is_empty());
 }

@@ -72,6 +72,7 @@ struct Fake {
     script: Script,
     interrupt: Interrupt,
     n_batch: usize,
+    n_outputs: usize,
     /// Tokens of each sequence.
     sequences: Vec<Vec<u32>>,
     /// Beside each token what it was computed from, as keys and values are.
@@ -112,6 +113,7 @@ pub(super) fn load(
         wants_neighbours: false,
         whole_only: script.recurrent,
         interruptible: true,
+        n_outputs: options.n_parallel + 16,
         kept_bytes: u64::from(options.kv.cache_ram_mb.unwrap_or(1)) << 20,
     };
     let fingerprint = format!("model=fake\nrecurrent={}", script.recurrent);
@@ -119,6 +121,7 @@ pub(super) fn load(
         script,
         interrupt: interrupt.clone(),
         n_batch: limits.n_batch as usize,
+        n_outputs: limits.n_outputs as usize,
         sequences: vec![Vec::new(); limits.n_parallel as usize],
         keys: vec![Vec::new(); limits.n_parallel as usize],
         n_cells: limits.n_cells as usize,
@@ -235,6 +238,8 @@ impl Backend for Fake {
 
     fn decode(&mut self, batch: &[BatchToken]) -> Result<Decoded> {
         assert!(batch.len() <= self.n_batch, "a batch of {} tokens", batch.len());
+        let outputs = batch.iter().filter(|token| token.output).count();
+        assert!(outputs <= self.n_outputs, "{outputs} outputs");
         if !self.compute(batch.len()) {
             return Ok(Decoded::Interrupted);
         }

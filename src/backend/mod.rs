@@ -9,7 +9,7 @@ pub mod openvino;
 mod speech;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value};
 
@@ -100,6 +100,8 @@ pub struct Limits {
     pub whole_only: bool,
     /// Whether a computation may be interrupted without harm to sequences outside its batch.
     pub interruptible: bool,
+    /// Tokens of one batch whose logits are wanted, at most: more than `n_parallel`.
+    pub n_outputs: u32,
     /// Bytes of main memory for the states of sequences that no job has.
     pub kept_bytes: u64,
 }
@@ -151,6 +153,8 @@ pub struct Vocab {
     ends: Vec<usize>,
     end_of_generation: Vec<bool>,
     longest: usize,
+    /// The tokens in the order of their bytes, made when first asked for.
+    sorted: OnceLock<Vec<u32>>,
 }
 
 impl Vocab {
@@ -182,6 +186,12 @@ impl Vocab {
         &self.bytes[start..end]
     }
 
+    /// The text of `tokens`; what is no UTF-8 becomes U+FFFD.
+    pub fn text(&self, tokens: &[u32]) -> String {
+        let bytes: Vec<u8> = tokens.iter().flat_map(|&token| self.piece(token)).copied().collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// Bytes of the longest token.
     pub fn longest_piece(&self) -> usize {
         self.longest
@@ -190,6 +200,23 @@ impl Vocab {
     /// Whether `token` ends an answer.
     pub fn is_end_of_generation(&self, token: u32) -> bool {
         self.end_of_generation.get(token as usize) == Some(&true)
+    }
+
+    /// The tokens that end an answer.
+    pub fn ends_of_generation(&self) -> impl Iterator<Item = u32> + '_ {
+        (0u32..).zip(&self.end_of_generation).filter(|(_, &ends)| ends).map(|(token, _)| token)
+    }
+
+    /// The tokens whose bytes begin with `bytes`.
+    pub fn starting_with(&self, bytes: &[u8]) -> &[u32] {
+        let sorted = self.sorted.get_or_init(|| {
+            let mut sorted: Vec<u32> = (0..self.len() as u32).collect();
+            sorted.sort_by_key(|&token| self.piece(token));
+            sorted
+        });
+        let from = sorted.partition_point(|&token| self.piece(token) < bytes);
+        let count = sorted[from..].partition_point(|&token| self.piece(token).starts_with(bytes));
+        &sorted[from..from + count]
     }
 }
 
@@ -210,6 +237,19 @@ pub struct SamplingDefaults {
     pub repeat_last_n: Option<u32>,
 }
 
+/// What stands around the parts of a prompt that asks for a text between two others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Infill {
+    /// The token that all prompts begin with, where the model wants one.
+    pub begin: Option<u32>,
+    /// Before the text in front.
+    pub prefix: u32,
+    /// Before the text behind.
+    pub suffix: u32,
+    /// Before the text that is asked for.
+    pub middle: u32,
+}
+
 /// What is known about a loaded model, as plain data.
 #[derive(Debug, Default)]
 pub struct ModelInfo {
@@ -221,6 +261,8 @@ pub struct ModelInfo {
     pub bos: String,
     /// Text of the end-of-sequence token; empty where there is none.
     pub eos: String,
+    /// The tokens that ask for a text between two others, where the model knows such.
+    pub infill: Option<Infill>,
     /// Sampling defaults of the model file.
     pub sampling: SamplingDefaults,
     /// What `fluid_model_info` says beside the above: architecture, sizes, device, backend.

@@ -10,10 +10,12 @@
 //! | `write` | values as Python would write them: `tojson`, `str` |
 //! | `clock` | the date, for `strftime_now` |
 //! | `text` | [`TextFilter`]: whole characters, no stop strings |
+//! | `matcher` | looks for one string in bytes that come |
 #![forbid(unsafe_code)]
 
 mod clock;
 mod functions;
+mod matcher;
 mod messages;
 mod operands;
 mod source;
@@ -28,5 +30,6 @@ mod template_tests;
 #[cfg(test)]
 mod text_tests;
 
+pub(crate) use matcher::Matcher;
 pub use template::{Template, CHATML};
 pub use text::{Chunk, TextFilter};

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{json, Value};
 
 use super::event::Ending;
+use super::logprobs::{self, Logprob};
 
 /// Which of OpenAI's two shapes the result has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,21 +37,35 @@ pub struct Choice {
     pub content: String,
     /// Why it ended, in OpenAI's words.
     pub finish_reason: Option<&'static str>,
+    /// Its tokens' log-probabilities, where they were asked for.
+    pub logprobs: Option<Vec<Logprob>>,
 }
 
 impl Choice {
+    /// Notes why it is not whole, where nothing said so before.
+    pub(super) fn ended(&mut self, ending: &Ending) {
+        let reason = match ending {
+            Ending::Done => return,
+            Ending::Cancelled => "cancelled",
+            Ending::Deadline => "deadline",
+            Ending::Failed(_) => "error",
+        };
+        self.finish_reason.get_or_insert(reason);
+    }
+
     fn to_json(&self, index: usize, shape: Shape) -> Value {
+        let logprobs = self.logprobs.as_ref().map(|tokens| logprobs::to_json(tokens, shape));
         match shape {
             Shape::Chat => json!({
                 "index": index,
                 "message": {"role": "assistant", "content": self.content},
-                "logprobs": null,
+                "logprobs": logprobs,
                 "finish_reason": self.finish_reason,
             }),
             Shape::Text => json!({
                 "index": index,
                 "text": self.content,
-                "logprobs": null,
+                "logprobs": logprobs,
                 "finish_reason": self.finish_reason,
             }),
         }
@@ -78,8 +93,8 @@ pub struct Completion {
 }
 
 impl Completion {
-    /// An empty result.
-    pub fn new(shape: Shape, model: String, seed: u64) -> Self {
+    /// An empty result with `count` answers.
+    pub fn new(shape: Shape, model: String, seed: u64, count: usize) -> Self {
         let created = SystemTime::now().duration_since(UNIX_EPOCH);
         let prefix = match shape {
             Shape::Chat => "chatcmpl",
@@ -91,7 +106,7 @@ impl Completion {
             created: created.map_or(0, |since| since.as_secs()),
             model,
             seed,
-            choices: vec![Choice::default()],
+            choices: vec![Choice::default(); count],
             prompt_tokens: 0,
             cached_tokens: 0,
             completion_tokens: 0,
@@ -101,15 +116,7 @@ impl Completion {
 
     /// Notes why a result is not whole, where nothing said so before.
     pub fn ended(&mut self, ending: &Ending) {
-        let reason = match ending {
-            Ending::Done => return,
-            Ending::Cancelled => "cancelled",
-            Ending::Deadline => "deadline",
-            Ending::Failed(_) => "error",
-        };
-        for choice in &mut self.choices {
-            choice.finish_reason.get_or_insert(reason);
-        }
+        self.choices.iter_mut().for_each(|choice| choice.ended(ending));
     }
 
     /// OpenAI's object, with `seed` and llama-server's `timings` beside it.

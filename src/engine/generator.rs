@@ -7,13 +7,15 @@ use crossbeam_channel::Receiver;
 use serde_json::json;
 use serde_json::{Map, Value};
 
+use super::answers::Answers;
+use super::bans::Bans;
 use super::completion::{entropy, Completion, Shape};
 use super::intake::Intake;
 use super::job::{Job, Outcome};
 use super::model::Setup;
-use super::slot::{Input, Task};
 use super::states::{check_target, States};
-use crate::backend::{Limits, ModelInfo, SamplingDefaults, Vocab};
+use super::task::{Input, Task};
+use crate::backend::{Infill, Limits, ModelInfo, SamplingDefaults, Vocab};
 use crate::chat::{Template, CHATML};
 use crate::error::{Error, Result};
 use crate::log::log;
@@ -24,6 +26,7 @@ use crate::sampling::Params;
 pub(super) struct Generator {
     name: String,
     bos: String,
+    infill: Option<Infill>,
     sampling: SamplingDefaults,
     limits: Limits,
     vocab: Arc<Vocab>,
@@ -48,6 +51,7 @@ impl Generator {
         let generator = Self {
             name: info.name.clone(),
             bos: info.bos.clone(),
+            infill: info.infill,
             sampling: info.sampling.clone(),
             limits,
             vocab,
@@ -88,27 +92,40 @@ impl Generator {
         Ok(job)
     }
 
-    fn task(&self, request: GenerateRequest, save: Option<String>) -> Result<Task> {
+    fn task(&self, mut request: GenerateRequest, save: Option<String>) -> Result<Task> {
         self.check_tokens(&request)?;
         let seed = request.sampling.seed.unwrap_or_else(random_seed);
-        let (input, shape) = self.input(&request.prompt)?;
+        let (input, shape) = match request.output.suffix {
+            None => self.input(&request.prompt)?,
+            Some(suffix) => (self.infill(&request.prompt, suffix)?, Shape::Text),
+        };
         let name = request.model.unwrap_or_else(|| self.name.clone());
-        let completion = Completion::new(shape, name, seed);
+        let count = if save.is_some() { 1 } else { request.output.n };
+        let completion = Completion::new(shape, name, seed, count);
         let job = self.intake.job(match save {
             None => Outcome::Completion(Box::new(completion.clone())),
             Some(_) => Outcome::Nothing,
         })?;
         Ok(Task {
+            answers: Answers::new(Arc::clone(&job), completion),
+            choice: 0,
+            shape,
             job,
             input,
+            bias_texts: std::mem::take(&mut request.sampling.bias_texts),
+            dry_breakers: std::mem::take(&mut request.sampling.dry_breakers),
             params: sampling_params(request.sampling, &self.sampling),
             seed,
+            bans: Bans::new(&request.bans, &self.vocab),
+            min_tokens: request.bans.min_tokens,
+            logprobs: request.output.logprobs,
+            echo: request.output.echo,
+            prompt_text: "".into(),
             stop: request.stop,
             max_tokens: request.max_tokens.map_or(usize::MAX, |count| count as usize),
             priority: request.priority,
             cache_prompt: request.cache_prompt,
             context_shift: request.context_shift,
-            completion,
             save,
         })
     }
@@ -129,6 +146,17 @@ impl Generator {
         })
     }
 
+    fn infill(&self, prompt: &Prompt, suffix: String) -> Result<Input> {
+        let marks = self.infill.ok_or_else(|| {
+            let message = "the model has no tokens for a text between two others";
+            Error::unsupported("suffix", message)
+        })?;
+        match prompt {
+            Prompt::Text(prefix) => Ok(Input::Infill { prefix: prefix.clone(), suffix, marks }),
+            _ => Err(Error::unsupported("suffix", "needs a prompt that is a text")),
+        }
+    }
+
     /// Token ids reach native code: they must be of this vocabulary.
     fn check_tokens(&self, request: &GenerateRequest) -> Result<()> {
         let outside = |token: u32| token as usize >= self.vocab.len();
@@ -139,7 +167,7 @@ impl Generator {
                 return Err(Error::invalid_request(&format!("prompt[{index}]"), message));
             }
         }
-        match request.sampling.logit_bias.iter().find(|(token, _)| outside(*token)) {
+        match request.sampling.params.logit_bias.iter().find(|(token, _)| outside(*token)) {
             None => Ok(()),
             Some((token, _)) => Err(Error::invalid_request(
                 &format!("logit_bias.{token}"),
@@ -184,9 +212,6 @@ fn sampling_params(fields: SamplingFields, defaults: &SamplingDefaults) -> Param
             .repeat_last_n
             .or(defaults.repeat_last_n)
             .map_or(base.repeat_last_n, |n| n as usize),
-        presence_penalty: fields.presence_penalty.unwrap_or(base.presence_penalty),
-        frequency_penalty: fields.frequency_penalty.unwrap_or(base.frequency_penalty),
-        logit_bias: fields.logit_bias,
-        ..base
+        ..fields.params
     }
 }

@@ -17,10 +17,6 @@ use super::speech::Transcript;
 use super::states::StateResult;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Events that may follow a token's without asking for room: the text that was held back.
-/// The final event always has a place.
-const HELD_BACK: usize = 1;
-
 /// Why a job should stop before it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopCause {
@@ -95,6 +91,9 @@ struct State {
     queue: Option<Arc<Queue>>,
     place: Option<Place>,
     outcome: Outcome,
+    /// Events that may come without room, for it was asked for before: each answer may have a token
+    /// and the text that was held back. The final event always has a place.
+    beyond: usize,
 }
 
 /// A place among the jobs that wait for a slot of a model; given back when dropped.
@@ -156,6 +155,7 @@ impl Job {
                 queue: None,
                 place,
                 outcome,
+                beyond: 1,
             }),
             changed: Condvar::new(),
         })
@@ -206,6 +206,17 @@ impl Job {
         self.state.lock().stop
     }
 
+    /// How a worker should end what it does for the job, once it should: somebody stopped it, or
+    /// it has ended.
+    pub fn wanted_end(&self) -> Option<Ending> {
+        let state = self.state.lock();
+        match (state.stop, state.phase) {
+            (Some(cause), _) => Some(cause.ending()),
+            (None, Phase::Ended) => Some(Ending::Cancelled),
+            (None, _) => None,
+        }
+    }
+
     /// Whether the final event is queued or read.
     pub fn is_ended(&self) -> bool {
         self.state.lock().phase == Phase::Ended
@@ -238,11 +249,17 @@ impl Job {
         !is_full(&mut state)
     }
 
+    /// So many answers are written side by side.
+    pub(super) fn expect_answers(&self, count: usize) {
+        self.state.lock().beyond = 2 * count - 1;
+    }
+
     /// Queues an event of a running job; [`has_room`](Self::has_room) was asked before.
     pub fn push(&self, event: Event) {
         let mut state = self.state.lock();
-        debug_assert!(state.unbounded || state.events.len() < self.capacity + HELD_BACK);
         if state.phase != Phase::Ended {
+            let most = self.capacity + state.beyond;
+            debug_assert!(state.unbounded || state.events.len() < most);
             state.events.push_back(event);
             self.announce(&mut state);
         }

@@ -1,6 +1,8 @@
 //! Time, threads and queues: engines, models, jobs. Knows backends only by their trait.
 #![forbid(unsafe_code)]
 
+mod answers;
+mod bans;
 pub mod completion;
 mod errands;
 pub mod event;
@@ -9,6 +11,7 @@ mod intake;
 pub mod job;
 mod kv;
 mod line;
+mod logprobs;
 pub mod model;
 pub mod own_thread;
 mod pace;
@@ -16,11 +19,14 @@ mod picker;
 mod prompt;
 pub mod queue;
 mod scheduler;
+mod scoring;
 mod signal;
 mod slot;
 mod speech;
 mod state_file;
 mod states;
+mod task;
+mod texts;
 mod timer;
 mod worker;
 mod writer;

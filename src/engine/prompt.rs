@@ -1,7 +1,7 @@
 //! From a prompt to its tokens: what cannot fit, or might choke a tokeniser, is refused before.
 #![forbid(unsafe_code)]
 
-use super::slot::Input;
+use super::task::Input;
 use crate::backend::{Backend, Limits, Vocab};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -21,6 +21,15 @@ pub(super) fn tokens(
         Input::Text { text, special } => {
             check_text(text, vocab, limits)?;
             backend.tokenize(text, *special)?
+        }
+        Input::Infill { prefix, suffix, marks } => {
+            check_text(prefix, vocab, limits)?;
+            check_text(suffix, vocab, limits)?;
+            let (prefix, suffix) =
+                (backend.tokenize(prefix, false)?, backend.tokenize(suffix, false)?);
+            let begin = marks.begin.iter().chain([&marks.prefix]);
+            let parts = begin.chain(&prefix).chain([&marks.suffix]).chain(&suffix);
+            parts.chain([&marks.middle]).copied().collect()
         }
     };
     if tokens.is_empty() {

@@ -16,8 +16,8 @@ use super::errands::Errands;
 use super::event::Ending;
 use super::job::{Job, Outcome};
 use super::signal::Signal;
-use super::slot::Task;
 use super::state_file::{self, Fault, Fit, Progress, Saved};
+use super::task::Task;
 use crate::backend::{Limits, StateCheck};
 use crate::error::{Error, ErrorKind, Result};
 

@@ -16,8 +16,10 @@ pub type fluid_event_kind = i32;
 /// transcription: reading the audio counts as a twentieth, the rest goes by the share of it that is
 /// done.
 pub const FLUID_EVENT_PROGRESS: fluid_event_kind = 1;
-/// A token was drawn: `token` and `text`. The text may be empty while a character or a stop
-/// string is undecided; `token` is -1 for text that was held back until the end.
+/// A token was drawn: `choice`, `token` and `text`. The text may be empty while a character or a stop
+/// string is undecided; `token` is -1 for text that was held back until the end. Where they were
+/// asked for, `logprob` and `json` hold its log-probabilities, the latter as `logprobs` in OpenAI's
+/// streams; with `echo` the first event's text begins with the prompt.
 pub const FLUID_EVENT_TOKEN: fluid_event_kind = 2;
 /// A segment of speech was decided: `text`, `start`, `end`; `logprob` is the average
 /// log-probability of its tokens, and `json` the segment as in OpenAI's "verbose_json", with its
@@ -44,7 +46,7 @@ pub struct fluid_event {
     pub kind: fluid_event_kind,
     /// How the job ended, in a final event; else `FLUID_OK`.
     pub status: fluid_status,
-    /// Index of the choice, 0 while requests have one.
+    /// Index of the choice, where a request asks for several; else 0.
     pub choice: i32,
     /// Id of the token, or -1.
     pub token: i32,
@@ -56,8 +58,8 @@ pub struct fluid_event {
     pub text: *const c_char,
     /// Bytes of `text`, the NUL not counted; a text may hold a NUL itself.
     pub text_len: usize,
-    /// JSON with a NUL after it, in a final event, of a segment and of a language; empty in others,
-    /// never `NULL`.
+    /// JSON with a NUL after it, in a final event, of a segment and of a language, and of a token with
+    /// log-probabilities; empty in others, never `NULL`.
     pub json: *const c_char,
     /// Bytes of `json`, the NUL not counted.
     pub json_len: usize,

@@ -24,7 +24,7 @@ use crate::request::GenerateRequest;
 /// model file recommends, else as in llama.cpp: temperature 0.8, top_k 40, top_p 0.95, min_p
 /// 0.05, no penalties, a random seed; and no `max_tokens` means until the model stops or the context
 /// is full. `model`, `user`, `stream` and the like are accepted and change nothing. A field that
-/// OpenAI defines and this build lacks (`tools`, `logprobs`, `n` above 1, a `response_format` other
+/// OpenAI defines and this build lacks (`tools`, a `response_format` other
 /// than text) is refused; a field that nobody defines is ignored, which only the log tells.
 ///
 /// | field | meaning | default |
@@ -32,6 +32,23 @@ use crate::request::GenerateRequest;
 /// | `priority` | -1000 to 1000: higher goes first, and takes a slot from a lower one, which goes on later | 0 |
 /// | `cache_prompt` | take over what an earlier job computed for the same beginning, and keep this one's for later ones | true |
 /// | `context_shift` | in a full context, drop the oldest tokens and go on; else the answer ends with "length" | false |
+/// | `n` | answers to the one prompt, 1 to 128, with the seeds `seed`, `seed` + 1, ...; those that find no slot wait for one. `best_of` must be the same | 1 |
+/// | `logprobs`, `top_logprobs` | of a chat: true, and 0 to 20 of the likeliest tokens beside each. Natural logarithms of the softmax of the raw logits, before any sampler | false, 0 |
+/// | `logprobs` | of a completion: 0 to 5 of the likeliest tokens, in OpenAI's older shape; `text_offset` counts characters | none |
+/// | `echo` | of a completion: the prompt comes first, with `logprobs` also its tokens' | false |
+/// | `suffix` | of a completion: the text behind the one asked for; for models with tokens for that, others have `FLUID_ERROR_UNSUPPORTED` | none |
+/// | `logit_bias` | -100 to 100 by token id or by text, each of whose tokens is meant; also llama-server's `[[id or text, bias], ...]`, where `false` is never | none |
+/// | `ignore_eos` | nothing that ends an answer is drawn | false |
+/// | `min_tokens` | before so many tokens nothing ends the answer; stop strings count only in the text behind them | 0 |
+/// | `banned_strings`, `bad_words` | texts that never appear in the answer, exactly as written: a token that would complete one is not drawn | none |
+/// | `typical_p`, `top_n_sigma`, `min_keep` | llama-server's, as are the following | 1, -1, 0 |
+/// | `xtc_probability`, `xtc_threshold` | | 0, 0.1 |
+/// | `dry_multiplier`, `dry_base`, `dry_allowed_length`, `dry_penalty_last_n` | -1 looks back over 65,536 tokens | 0, 1.75, 2, 64 |
+/// | `dry_sequence_breakers` | | newline, colon, quote, asterisk |
+/// | `dynatemp_range`, `dynatemp_exponent` | | 0, 1 |
+/// | `mirostat`, `mirostat_tau`, `mirostat_eta` | 1 or 2: in place of all other samplers but temperature and bias | 0, 5, 0.1 |
+/// | `samplers` | the order: of penalties, dry, top_n_sigma, top_k, typ_p, top_p, min_p, xtc, temperature, adaptive_p; what is missing is not applied | these, without the last |
+/// | `adaptive_target`, `adaptive_decay` | for adaptive_p | -1, 0.9 |
 /// | `n_keep`, `n_discard` | tokens that stay in front then, -1 for the prompt; tokens to drop, 0 for half of the rest | -1, 0 |
 ///
 /// `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` while a long prompt is read, a

@@ -6,12 +6,16 @@ mod generate;
 mod kv_options;
 mod messages;
 mod options;
+mod output;
+mod sampling;
 mod transcribe;
 mod vad;
 
-pub use generate::{ContextShift, GenerateRequest, Prompt, SamplingFields};
+pub use generate::{ContextShift, GenerateRequest, Prompt};
 pub use kv_options::{CacheType, FlashAttention, KvOptions, ThreadOptions, ThreadPriority};
 pub use options::{EngineOptions, LoadOptions};
+pub use output::OutputFields;
+pub use sampling::{BanFields, SamplingFields};
 pub use transcribe::{ResponseFormat, SpeechTask, TranscribeRequest};
 pub use vad::VadOptions;
 

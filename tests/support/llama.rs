@@ -143,7 +143,7 @@ impl Plain {
     }
 
     /// Computes `batch`; logits come of the tokens whose `outputs` are 1.
-    fn decode_for(&mut self, batch: &[Entry], outputs: &[i8]) {
+    pub fn decode_for(&mut self, batch: &[Entry], outputs: &[i8]) {
         let mut tokens: Vec<i32> = batch.iter().map(|entry| entry.token as i32).collect();
         let mut positions: Vec<i32> = batch.iter().map(|entry| entry.position as i32).collect();
         let mut counts = vec![1; batch.len()];

@@ -114,7 +114,9 @@ fn take_json(text: *mut c_char) -> Value {
 pub struct Event {
     pub kind: fluid_event_kind,
     pub status: fluid_status,
+    pub choice: i32,
     pub token: Option<u32>,
+    pub logprob: f32,
     pub text: String,
     pub json: String,
     /// Of a segment, in seconds.
@@ -137,7 +139,6 @@ impl Event {
         // SAFETY: the caller's promise.
         let event = unsafe { &*event };
         assert_eq!(event.struct_size as usize, size_of::<fluid_event>());
-        assert_eq!(event.choice, 0);
         let text = |start: *const c_char, length: usize| {
             assert!(!start.is_null());
             // SAFETY: the library says that `length` bytes and a NUL are there.
@@ -148,7 +149,9 @@ impl Event {
         Self {
             kind: event.kind,
             status: event.status,
+            choice: event.choice,
             token: u32::try_from(event.token).ok(),
+            logprob: event.logprob,
             text: text(event.text, event.text_len),
             json: text(event.json, event.json_len),
             start: event.start,

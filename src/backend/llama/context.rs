@@ -68,6 +68,15 @@ fn native_type(cache_type: CacheType) -> sys::ggml_type {
     }
 }
 
+/// Rows of logits beside one for each job, for prompts whose tokens are scored: few, for a row of a
+/// large vocabulary has half a megabyte.
+const SCORED: u32 = 16;
+
+/// Rows of logits that one batch may give.
+pub(super) fn n_outputs(size: &ContextSize) -> u32 {
+    size.n_parallel + SCORED
+}
+
 fn params(size: &ContextSize, options: &KvOptions) -> sys::llama_context_params {
     // SAFETY: returns a plain struct of defaults.
     let mut params = unsafe { sys::llama_context_default_params() };
@@ -75,8 +84,8 @@ fn params(size: &ContextSize, options: &KvOptions) -> sys::llama_context_params 
     params.n_seq_max = size.n_parallel;
     params.n_batch = size.n_ubatch;
     params.n_ubatch = size.n_ubatch;
-    // One row of logits for each job; a larger number reserves memory that nobody uses.
-    params.n_outputs_max = size.n_parallel;
+    // A larger number reserves memory that nobody uses.
+    params.n_outputs_max = n_outputs(size);
     params.n_threads = size.n_threads as i32;
     params.n_threads_batch = size.n_threads as i32;
     params.type_k = native_type(options.cache_type_k);

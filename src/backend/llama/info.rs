@@ -6,7 +6,7 @@ use serde_json::{json, Map, Value};
 use super::context::ContextSize;
 use super::gguf::{self, Summary};
 use super::native::{piece, NativeModel};
-use crate::backend::{ModelInfo, SamplingDefaults, Vocab};
+use crate::backend::{Infill, ModelInfo, SamplingDefaults, Vocab};
 use crate::error::Result;
 
 /// All tokens' bytes, and which of them end an answer.
@@ -53,8 +53,28 @@ pub(super) fn describe(
         chat_template: summary.chat_template.clone(),
         bos,
         eos,
+        infill: infill(model),
         sampling: sampling(&summary.sampling),
         details: details(path, summary, size),
+    })
+}
+
+/// The tokens around a text that is to be filled in.
+fn infill(model: &NativeModel) -> Option<Infill> {
+    let native = model.vocab();
+    let known = |token: i32| u32::try_from(token).ok();
+    // SAFETY: the vocabulary is alive; this call and those below read a field.
+    let wants_begin = unsafe { sys::llama_vocab_get_add_bos(native) };
+    // SAFETY: as above.
+    let begin = known(unsafe { sys::llama_vocab_bos(native) });
+    Some(Infill {
+        begin: begin.filter(|_| wants_begin),
+        // SAFETY: as above.
+        prefix: known(unsafe { sys::llama_vocab_fim_pre(native) })?,
+        // SAFETY: as above.
+        suffix: known(unsafe { sys::llama_vocab_fim_suf(native) })?,
+        // SAFETY: as above.
+        middle: known(unsafe { sys::llama_vocab_fim_mid(native) })?,
     })
 }
 

@@ -97,6 +97,7 @@ pub(super) fn load(
         whole_only: recurrence != Recurrence::None || has_window,
         // After an interrupted batch llama.cpp's recurrent states are undefined, others' too.
         interruptible: recurrence == Recurrence::None,
+        n_outputs: context::n_outputs(&size),
         kept_bytes: sizes::kept_bytes(&options.kv),
     };
     let info = info::describe(path, &summary, context.model(), &size)?;

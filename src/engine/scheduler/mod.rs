@@ -19,8 +19,9 @@ use super::kv::KvCache;
 use super::line::{Line, Turn};
 use super::pace::Pace;
 use super::signal::Signal;
-use super::slot::{Slot, Task};
+use super::slot::Slot;
 use super::states::{Arrival, States};
+use super::task::Task;
 use crate::backend::{Backend, BatchToken, Limits, Vocab};
 
 /// How long a job whose reader is slow may keep others from its slot and its cells.
@@ -130,12 +131,13 @@ impl Scheduler {
 
     fn retire_stopped(&mut self) {
         for slot in self.line.take_stopped() {
-            let cause = slot.job().stop_cause();
-            slot.finish(cause.map_or(Ending::Cancelled, |cause| cause.ending()));
+            let ending = slot.job().wanted_end();
+            slot.finish(ending.unwrap_or(Ending::Cancelled));
         }
-        let stopped = self.running.iter().filter_map(|(&turn, slot)| {
-            slot.job().stop_cause().map(|cause| (turn, cause.ending()))
-        });
+        let stopped = self
+            .running
+            .iter()
+            .filter_map(|(&turn, slot)| slot.job().wanted_end().map(|ending| (turn, ending)));
         for (turn, ending) in stopped.collect::<Vec<_>>() {
             self.retire(turn, ending);
         }

@@ -4,11 +4,11 @@
 use std::time::{Duration, Instant};
 
 use super::Scheduler;
-use crate::backend::Decoded;
+use crate::backend::{Backend, Decoded, Vocab};
 use crate::engine::event::Ending;
 use crate::engine::line::Turn;
 use crate::engine::slot::{Slot, Step};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
 
 /// How long streams that run may wait for a batch with a part of somebody's prompt in it, for
 /// each prompt that waits, up to so many: larger parts are computed with less effort in all.
@@ -82,12 +82,19 @@ impl Scheduler {
             prompts.sort_by_key(|&(turn, pending)| (turn.rank(), pending));
         }
         let budget = self.budget(rows.len(), prompts.len());
+        // Of each row one output is counted already.
+        let mut outputs = self.limits.n_outputs as usize - rows.len() - prompts.len();
         let mut taken = 0;
         for (turn, _) in prompts {
             if taken >= budget.min(ENOUGH) {
                 break;
             }
-            let count = self.running[&turn].chunk(budget - taken);
+            let slot = &self.running[&turn];
+            let mut count = slot.chunk(budget - taken);
+            if slot.is_scored() {
+                count = count.min(outputs + 1);
+                outputs -= count - 1;
+            }
             taken += count;
             rows.push(Row { turn, count });
         }
@@ -198,10 +205,14 @@ impl Scheduler {
             if slot.is_at_mark() {
                 self.kv.keep_copy(&mut *self.backend, slot.sequence());
             }
-            if slot.pending() > 0 || slot.saves() {
+            let scored = match slot.is_scored() {
+                true => score(&mut *self.backend, slot, end - row.count, row.count, &self.vocab),
+                false => Ok(()),
+            };
+            if scored.is_ok() && (slot.pending() > 0 || slot.saves()) {
                 continue;
             }
-            let step = match self.backend.logits(end - 1) {
+            let step = match scored.and_then(|()| self.backend.logits(end - 1)) {
                 Ok(logits) => slot.advance(logits, &self.vocab, self.limits, at),
                 Err(error) => Step::End(Ending::Failed(error)),
             };
@@ -224,4 +235,21 @@ impl Scheduler {
             slot.rewound(kept);
         }
     }
+}
+
+/// Has `slot` note how likely its prompt's tokens are, by the `count` outputs from `start` on.
+fn score(
+    backend: &mut dyn Backend,
+    slot: &mut Slot,
+    start: usize,
+    count: usize,
+    vocab: &Vocab,
+) -> Result<()> {
+    let begun = slot.n_past() - count;
+    for (index, position) in (start..start + count).zip(begun..) {
+        if slot.wants_score(position) {
+            slot.score(backend.logits(index)?, vocab);
+        }
+    }
+    Ok(())
 }
