@@ -101,6 +101,7 @@ FETCH := .venv/bin/python tools/fetch_models.py
 CONVERT := .venv/bin/python tools/whisper_to_openvino.py
 MAKE_TINY := .venv/bin/python tools/make_tiny_whisper.py
 MAKE_TINY_GGUF := .venv/bin/python tools/make_tiny_gguf.py
+MAKE_LORA := .venv/bin/python tools/make_lora_gguf.py
 SOURCES := $(MODELS)/src
 
 .PHONY: demo-models models
@@ -114,6 +115,7 @@ models: demo-models ## the model files: fetched, checked, converted
 	@$(MAKE_TINY) '$(SOURCES)/whisper-base/tokenizer.json' '$(MODELS)/tiny-random-whisper-128'
 	@$(MAKE_TINY) --form stateless '$(SOURCES)/whisper-base/tokenizer.json' '$(MODELS)/tiny-random-whisper-128-stateless'
 	@$(MAKE_TINY_GGUF) '$(CHAT_MODEL)' '$(MODELS)/tiny-random-gguf'
+	@$(MAKE_LORA) '$(CHAT_MODEL)' '$(MODELS)/tiny-random-lora'
 
 .PHONY: check-fresh
 check-fresh: ## make demo, twice, in a bare Debian 12 (root and debootstrap needed)

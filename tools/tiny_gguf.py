@@ -114,7 +114,15 @@ def sliding(weights):
     }
 
 
-MODELS = {"mamba": ("mamba", mamba), "hybrid": ("jamba", hybrid), "swa": ("gemma3", sliding)}
+def plain(weights):
+    for layer in layers():
+        weights.norm(f"{layer}.attn_norm", WIDTH)
+        weights.attention(layer)
+        weights.feed_forward(layer)
+    return {"attention.head_count": HEADS, "attention.head_count_kv": HEADS_KV, "rope.dimension_count": HEAD}
+
+
+MODELS = {"mamba": ("mamba", mamba), "hybrid": ("jamba", hybrid), "swa": ("gemma3", sliding), "llama": ("llama", plain)}
 
 
 def layers():
@@ -147,7 +155,12 @@ def cut_vocabulary(metadata):
 
 
 def write(path, name, vocabulary, seed):
-    architecture, build = MODELS[name]
+    gguf_file.write(path, *build(name, vocabulary, seed))
+
+
+def build(name, vocabulary, seed):
+    """The metadata and the tensors of the model `name`."""
+    architecture, fill = MODELS[name]
     weights = Weights(seed)
     weights.embeddings()
     sizes = {
@@ -156,9 +169,9 @@ def write(path, name, vocabulary, seed):
         "block_count": N_LAYER,
         "feed_forward_length": FFN,
         "attention.layer_norm_rms_epsilon": 1e-6,
-        **build(weights),
+        **fill(weights),
     }
     general = {"architecture": architecture, "name": f"tiny random {name}", "file_type": 0}
     metadata = {f"general.{key}": gguf_file.value_of(value) for key, value in general.items()}
     metadata |= {f"{architecture}.{key}": gguf_file.value_of(value) for key, value in sizes.items()}
-    gguf_file.write(path, metadata | vocabulary, weights.tensors)
+    return metadata | vocabulary, weights.tensors
