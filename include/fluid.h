@@ -355,6 +355,7 @@ fluid_status fluid_engine_free(struct fluid_engine *engine);
 // | `cache_dir` | OpenVINO: a folder for compiled models, so that the next load takes less time | none |
 // | `inference_precision` | OpenVINO: `"f32"`, `"f16"` or `"bf16"` to compute in | what is fastest |
 // | `vad_model` | Whisper: the file silero_vad_openvino_16k.onnx | in the model's folder, or the one around it |
+// | `lora` | LoRA adapters in GGUF's format, up to 64: `[{"path": "a.gguf", "name": "a", "scale": 0.5}]`; requests choose among them | none; a name is the file's, a scale 1 |
 // | `chat_template` | a Jinja template in place of the model's own | the model's own |
 // | `deadline_ms` | give up after this time | none |
 //
@@ -426,6 +427,7 @@ fluid_status fluid_model_free(struct fluid_model *model);
 // | `cache_prompt` | take over what an earlier job computed for the same beginning, and keep this one's for later ones | true |
 // | `context_shift` | in a full context, drop the oldest tokens and go on; else the answer ends with "length" | false |
 // | `n_keep`, `n_discard` | tokens that stay in front then, -1 for the prompt; tokens to drop, 0 for half of the rest | -1, 0 |
+// | `lora` | LoRA adapters of the model: `[{"id": 0, "scale": 0.5}]`, or `"name"` in place of `"id"`; `[]` for none, and a scale of 0 is none | those of the load options |
 //
 // `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` while a long prompt is read, a
 // `FLUID_EVENT_TOKEN` for each token, and the final event, on this thread, and can cancel.

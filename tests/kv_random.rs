@@ -1,5 +1,5 @@
 //! Random jobs on a KV cache that is too small for them: prompts that share beginnings, cancels,
-//! priorities, slow readers, context shifts. The scripted backend fails on a gap in a sequence, and
+//! priorities, slow readers, context shifts, adapters. The scripted backend fails on a gap in a sequence, and
 //! each of its letters depends on every token before it: what is wrongly taken over shows.
 #![cfg(feature = "fake")]
 
@@ -37,6 +37,7 @@ impl Setting {
             "n_ubatch": 16,
             "kv_cache_tokens": self.cells,
             "cache_ram_mb": self.cache_ram_mb,
+            "lora": [{"path": "x", "scale": 0}],
         });
         engine.load(&script, &options.to_string())
     }
@@ -56,6 +57,7 @@ struct Request {
     priority: i64,
     cache_prompt: bool,
     shift: Option<Shift>,
+    adapted: bool,
 }
 
 impl Request {
@@ -83,6 +85,7 @@ impl Request {
             priority: dice.below(3) as i64 - 1,
             cache_prompt: !dice.one_in(8),
             shift: dice.one_in(2).then_some(shift),
+            adapted: dice.one_in(6),
         }
     }
 
@@ -94,6 +97,9 @@ impl Request {
             "priority": self.priority,
             "cache_prompt": self.cache_prompt,
         });
+        if self.adapted {
+            json["lora"] = json!([{"id": 0}]);
+        }
         if let Some(shift) = self.shift {
             json["context_shift"] = json!(true);
             json["n_keep"] = json!(shift.n_keep);
@@ -106,6 +112,7 @@ impl Request {
     /// shift, behind which it matters whether keys were moved or computed again.
     fn expected(&self) -> String {
         let mut keys: Vec<u32> = Vec::new();
+        let compute = |keys: &mut Vec<u32>, token| compute(keys, token, self.adapted);
         self.prompt.iter().for_each(|&token| compute(&mut keys, token));
         let mut text = String::new();
         while text.len() < self.max_tokens && keys.len() < N_CTX {
@@ -130,9 +137,11 @@ fn fnv(words: &[u32]) -> u32 {
     words.iter().fold(0x811c_9dc5, |hash, word| (hash ^ word).wrapping_mul(0x0100_0193))
 }
 
-/// As the scripted backend does: the key of a token depends on all before it.
-fn compute(keys: &mut Vec<u32>, token: u32) {
-    keys.push(fnv(&[fnv(keys), token]));
+/// As the scripted backend does: the key of a token depends on all before it, and on the adapter,
+/// number 0 at scale 1.
+fn compute(keys: &mut Vec<u32>, token: u32, adapted: bool) {
+    let said = [fnv(keys), token, 0, 1_f32.to_bits()];
+    keys.push(fnv(&said[..if adapted { 4 } else { 2 }]));
 }
 
 struct Running {

@@ -3,7 +3,8 @@
 //! The path is `fake:` and a JSON object; see [`Script`]. Tokens 0 to 255 are the bytes, 256 ends
 //! an answer. What comes next depends on the tokens alone, as with a real model: the rest of the
 //! reply after the longest part of it that the tokens end with, or with `hashed` a letter in which
-//! every token before it has a say, and for tokens that a shift has moved those dropped as well.
+//! every token before it has a say, and for tokens that a shift has moved those dropped as well,
+//! and the adapters they were computed with. Adapters are names alone: their files are not read.
 #![forbid(unsafe_code)]
 
 use std::time::{Duration, Instant};
@@ -11,10 +12,11 @@ use std::time::{Duration, Instant};
 use serde_json::{json, Map, Value};
 
 use super::{
-    Backend, BatchToken, Decoded, Interrupt, Limits, Loaded, LoadedText, ModelInfo, Progress, Vocab,
+    Adapter, AdapterInfo, Backend, BatchToken, Decoded, Interrupt, Limits, Loaded, LoadedText,
+    ModelInfo, Progress, Vocab,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::request::LoadOptions;
+use crate::request::{LoadOptions, LoraFile};
 
 const END: u32 = 256;
 
@@ -77,6 +79,7 @@ struct Fake {
     /// Beside each token what it was computed from, as keys and values are.
     keys: Vec<Vec<u32>>,
     n_cells: usize,
+    adapters: Vec<Adapter>,
     outputs: Vec<Option<Vec<f32>>>,
 }
 
@@ -122,6 +125,7 @@ pub(super) fn load(
         sequences: vec![Vec::new(); limits.n_parallel as usize],
         keys: vec![Vec::new(); limits.n_parallel as usize],
         n_cells: limits.n_cells as usize,
+        adapters: Vec::new(),
         outputs: Vec::new(),
     };
     Ok(Some(Loaded::Text(Box::new(LoadedText {
@@ -131,7 +135,13 @@ pub(super) fn load(
         info: info(),
         fingerprint,
         check_state: std::sync::Arc::new(check_state),
+        adapters: options.lora.iter().map(adapter).collect(),
     }))))
+}
+
+fn adapter(file: &LoraFile) -> AdapterInfo {
+    let (name, details) = (file.name.clone(), json!({"path": file.path}));
+    AdapterInfo { fingerprint: file.path.clone(), scale: file.scale, name, details }
 }
 
 fn check_state(state: &[u8], count: usize) -> Result<()> {
@@ -214,6 +224,12 @@ fn fnv(words: &[u32]) -> u32 {
     words.iter().fold(0x811c_9dc5, |hash, word| (hash ^ word).wrapping_mul(0x0100_0193))
 }
 
+/// What a token and all before it become with `adapters`.
+fn key(said: &[u32], adapters: &[Adapter]) -> u32 {
+    let changes = adapters.iter().flat_map(|adapter| [adapter.index, adapter.scale.to_bits()]);
+    fnv(&said.iter().copied().chain(changes).collect::<Vec<_>>())
+}
+
 /// A letter from a to z that depends on all `keys`.
 fn hashed(keys: &[u32]) -> u32 {
     u32::from(b'a') + (fnv(keys) >> 8) % 26
@@ -233,6 +249,11 @@ impl Backend for Fake {
         Ok(text.bytes().map(u32::from).collect())
     }
 
+    fn adapt(&mut self, adapters: &[Adapter]) -> Result<()> {
+        self.adapters = adapters.to_vec();
+        Ok(())
+    }
+
     fn decode(&mut self, batch: &[BatchToken]) -> Result<Decoded> {
         assert!(batch.len() <= self.n_batch, "a batch of {} tokens", batch.len());
         if !self.compute(batch.len()) {
@@ -249,7 +270,8 @@ impl Backend for Fake {
             tokens.push(token.token);
             let keys = &mut self.keys[token.sequence as usize];
             // All that is before goes into it, which takes its time.
-            keys.push(if self.script.hashed { fnv(&[fnv(keys), token.token]) } else { 0 });
+            let said = [fnv(keys), token.token];
+            keys.push(if self.script.hashed { key(&said, &self.adapters) } else { 0 });
             let output = token.output.then(|| self.answer(token)).transpose()?;
             self.outputs.push(output);
         }

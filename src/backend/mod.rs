@@ -1,5 +1,6 @@
 //! What the engine asks of a model library: tokens in, logits out, all else as plain data.
 
+mod adapter;
 #[cfg(feature = "fake")]
 mod fake;
 #[cfg(feature = "llama")]
@@ -13,8 +14,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+pub use self::adapter::{Adapter, AdapterInfo};
 pub use self::speech::{Encoded, GoOn, LoadedSpeech, Scores, SpeechModel, SpeechSession};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::request::LoadOptions;
 
 /// Set from any thread to make a running [`Backend::decode`] give up as soon as it can.
@@ -108,6 +110,9 @@ pub struct Limits {
 pub trait Backend {
     /// `text` as token ids; `special` lets the model add the tokens it wants around a text.
     fn tokenize(&mut self, text: &str, special: bool) -> Result<Vec<u32>>;
+
+    /// Computes with `adapters` alone from now on, of those that it was loaded with.
+    fn adapt(&mut self, adapters: &[Adapter]) -> Result<()>;
 
     /// Computes `batch`, at most [`Limits::n_batch`] tokens. On an error the sequences of the
     /// batch are in an unknown state; the caller removes them.
@@ -252,6 +257,8 @@ pub struct LoadedText {
     pub fingerprint: String,
     /// Whether a state, on its way to or from a file, can be one of so many tokens of this model.
     pub check_state: StateCheck,
+    /// Its LoRA adapters; their places here are their numbers.
+    pub adapters: Vec<AdapterInfo>,
     /// What is known about it.
     pub info: ModelInfo,
 }
@@ -280,6 +287,9 @@ pub fn load(
         return fake::load(script, options, interrupt, listener.progress);
     }
     let is_folder = std::path::Path::new(path).is_dir();
+    if is_folder && !options.lora.is_empty() {
+        return Err(Error::unsupported("lora", "is for GGUF models only; leave it out"));
+    }
     #[cfg(feature = "openvino")]
     if is_folder {
         return openvino::load(path, options, listener);
@@ -289,8 +299,5 @@ pub fn load(
         return llama::load(path, options, interrupt, listener.progress);
     }
     let _ = (options, interrupt, listener, is_folder);
-    Err(crate::error::Error::new(
-        crate::error::ErrorKind::Unsupported,
-        format!("{path}: this build has no backend for it"),
-    ))
+    Err(Error::new(ErrorKind::Unsupported, format!("{path}: this build has no backend for it")))
 }

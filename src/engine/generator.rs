@@ -7,6 +7,7 @@ use crossbeam_channel::Receiver;
 use serde_json::json;
 use serde_json::{Map, Value};
 
+use super::adapters::Adapters;
 use super::completion::{entropy, Completion, Shape};
 use super::intake::Intake;
 use super::job::{Job, Outcome};
@@ -27,6 +28,7 @@ pub(super) struct Generator {
     sampling: SamplingDefaults,
     limits: Limits,
     vocab: Arc<Vocab>,
+    adapters: Arc<Adapters>,
     template: Template,
     source: String,
     states: Arc<States>,
@@ -39,6 +41,7 @@ impl Generator {
         info: &ModelInfo,
         limits: Limits,
         vocab: Arc<Vocab>,
+        adapters: Arc<Adapters>,
         template: Option<String>,
         states: Arc<States>,
         setup: Setup,
@@ -51,6 +54,7 @@ impl Generator {
             sampling: info.sampling.clone(),
             limits,
             vocab,
+            adapters,
             template,
             source,
             states,
@@ -64,6 +68,7 @@ impl Generator {
         info.insert("context_length".into(), json!(self.limits.n_ctx));
         info.insert("n_parallel".into(), json!(self.limits.n_parallel));
         info.insert("chat_template".into(), json!(self.source));
+        info.insert("lora".into(), self.adapters.to_json());
     }
 
     /// Starts a generation.
@@ -90,6 +95,7 @@ impl Generator {
 
     fn task(&self, request: GenerateRequest, save: Option<String>) -> Result<Task> {
         self.check_tokens(&request)?;
+        let adapters = self.adapters.choose(request.lora.as_deref())?;
         let seed = request.sampling.seed.unwrap_or_else(random_seed);
         let (input, shape) = self.input(&request.prompt)?;
         let name = request.model.unwrap_or_else(|| self.name.clone());
@@ -106,6 +112,7 @@ impl Generator {
             stop: request.stop,
             max_tokens: request.max_tokens.map_or(usize::MAX, |count| count as usize),
             priority: request.priority,
+            adapters,
             cache_prompt: request.cache_prompt,
             context_shift: request.context_shift,
             completion,

@@ -1,6 +1,7 @@
 //! Time, threads and queues: engines, models, jobs. Knows backends only by their trait.
 #![forbid(unsafe_code)]
 
+mod adapters;
 pub mod completion;
 mod errands;
 pub mod event;

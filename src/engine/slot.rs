@@ -4,10 +4,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::adapters::AdapterSet;
 use super::completion::Completion;
 use super::event::Ending;
 use super::intake::Work;
 use super::job::{Job, Outcome};
+use super::kv::Prefix;
 use super::picker::Picker;
 use super::state_file::Saved;
 use super::states::{Save, COMPUTED};
@@ -34,6 +36,8 @@ pub(super) struct Task {
     pub(super) stop: Vec<String>,
     pub(super) max_tokens: usize,
     pub(super) priority: i32,
+    /// What it is computed with.
+    pub(super) adapters: AdapterSet,
     /// Whether a prefix that is there is taken over, and what is computed is kept.
     pub(super) cache_prompt: bool,
     /// What to drop when the context is full; `None` ends the answer.
@@ -173,6 +177,15 @@ impl Slot {
         &self.tokens
     }
 
+    pub(super) fn adapters(&self) -> &AdapterSet {
+        &self.task.adapters
+    }
+
+    /// What its computation begins with, for another that may begin alike.
+    pub(super) fn prefix(&self) -> Prefix<'_> {
+        Prefix { tokens: &self.tokens, adapters: &self.task.adapters }
+    }
+
     pub(super) fn caches_prompt(&self) -> bool {
         self.task.cache_prompt
     }
@@ -204,6 +217,11 @@ impl Slot {
 
     pub(super) fn sequence(&self) -> u32 {
         self.sequence
+    }
+
+    /// Whether it has something to compute, and its reader room for what comes of it.
+    pub(super) fn is_ready(&self) -> bool {
+        self.task.job.has_room() && self.pending() > 0
     }
 
     /// Tokens to compute that are not in the KV cache yet: more than one is a prompt to prefill;
@@ -303,11 +321,12 @@ impl Slot {
         Ending::Done
     }
 
-    /// Goes on as `state` on its way to a file; it [`saves`](Self::saves).
-    pub(super) fn into_save(mut self, state: Vec<u8>) -> Save {
+    /// Goes on as `state`, computed with `adapters`, on its way to a file; it
+    /// [`saves`](Self::saves).
+    pub(super) fn into_save(mut self, state: Vec<u8>, adapters: String) -> Save {
         let path = self.task.save.clone().unwrap_or_default();
         self.tokens.truncate(self.n_past);
-        Save { task: self.task, path, saved: Saved { tokens: self.tokens, state } }
+        Save { task: self.task, path, saved: Saved { tokens: self.tokens, state, adapters } }
     }
 
     /// Ends the job.

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
+use super::adapters::Adapters;
 use super::errands::Errands;
 use super::event::{Body, Ending, Event};
 use super::generator::Generator;
@@ -172,16 +173,17 @@ impl Worker {
         options: LoadOptions,
         setup: Setup,
     ) -> Result<(Arc<Model>, Service)> {
-        let LoadedText { backend, limits, vocab, info, fingerprint, check_state } = loaded;
-        let vocab = Arc::new(vocab);
+        let LoadedText { backend, limits, vocab, info, fingerprint, check_state, adapters } =
+            loaded;
+        let (vocab, adapters) = (Arc::new(vocab), Arc::new(Adapters::new(adapters)));
         let (signal, errands) = (self.signal.clone(), Arc::clone(&self.errands));
-        let format = (fingerprint, check_state);
+        let format = (fingerprint, check_state, Arc::clone(&adapters));
         let (states, arrivals) = States::new(format, limits, vocab.len(), signal, errands);
         let (signal, arrivals) = (self.signal.clone(), (Arc::clone(&states), arrivals));
         let scheduler = Scheduler::new(backend, limits, Arc::clone(&vocab), signal, arrivals);
         let template = options.chat_template;
         let (generator, tasks) =
-            Generator::new(&info, limits, vocab, template, states, setup.clone())?;
+            Generator::new(&info, limits, vocab, adapters, template, states, setup.clone())?;
         let model = Model::new(info, Skill::Text(Box::new(generator)), setup, Arc::clone(self));
         Ok((model, Service::Text(Box::new(scheduler), tasks)))
     }

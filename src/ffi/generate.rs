@@ -33,6 +33,7 @@ use crate::request::GenerateRequest;
 /// | `cache_prompt` | take over what an earlier job computed for the same beginning, and keep this one's for later ones | true |
 /// | `context_shift` | in a full context, drop the oldest tokens and go on; else the answer ends with "length" | false |
 /// | `n_keep`, `n_discard` | tokens that stay in front then, -1 for the prompt; tokens to drop, 0 for half of the rest | -1, 0 |
+/// | `lora` | LoRA adapters of the model: `[{"id": 0, "scale": 0.5}]`, or `"name"` in place of `"id"`; `[]` for none, and a scale of 0 is none | those of the load options |
 ///
 /// `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` while a long prompt is read, a
 /// `FLUID_EVENT_TOKEN` for each token, and the final event, on this thread, and can cancel.

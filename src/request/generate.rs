@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::fields::{kind, Fields};
+use super::lora::LoraChoice;
 use super::{messages, options, parse_object};
 use crate::error::{Error, Result};
 use crate::log::log;
@@ -79,6 +80,8 @@ pub struct GenerateRequest {
     pub cache_prompt: bool,
     /// How to go on in a full context; `None` ends the answer there.
     pub context_shift: Option<ContextShift>,
+    /// LoRA adapters to compute with; `None` leaves them to the load options.
+    pub lora: Option<Vec<LoraChoice>>,
     /// The job ends with `FLUID_DEADLINE` after this time, waiting included.
     pub deadline: Option<Duration>,
     /// `model` as the request names it, for the result.
@@ -133,6 +136,7 @@ impl GenerateRequest {
             priority: fields.integer("priority", -1_000..=1_000)?.unwrap_or(0) as i32,
             cache_prompt: fields.boolean("cache_prompt")?.unwrap_or(true),
             context_shift: context_shift(&mut fields)?,
+            lora: LoraChoice::parse(&mut fields)?,
             deadline: options::deadline(&mut fields)?,
             model: fields.string("model")?.map(str::to_owned),
         };

@@ -4,6 +4,7 @@
 mod fields;
 mod generate;
 mod kv_options;
+mod lora;
 mod messages;
 mod options;
 mod transcribe;
@@ -11,6 +12,7 @@ mod vad;
 
 pub use generate::{ContextShift, GenerateRequest, Prompt, SamplingFields};
 pub use kv_options::{CacheType, FlashAttention, KvOptions, ThreadOptions, ThreadPriority};
+pub use lora::{LoraChoice, LoraFile, LoraId};
 pub use options::{EngineOptions, LoadOptions};
 pub use transcribe::{ResponseFormat, SpeechTask, TranscribeRequest};
 pub use vad::VadOptions;

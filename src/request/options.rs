@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::fields::Fields;
 use super::kv_options::{KvOptions, ThreadOptions};
+use super::lora::LoraFile;
 use super::parse_object;
 use crate::error::{Error, Result};
 
@@ -47,7 +48,7 @@ impl EngineOptions {
 }
 
 /// Options of `fluid_load_model`, in llama.cpp's names where it has one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LoadOptions {
     /// Context of one job in tokens, 8 to 16,777,216; by default the model's own, as far as it
     /// fits into the KV cache's memory.
@@ -72,6 +73,8 @@ pub struct LoadOptions {
     pub vad_model: Option<String>,
     /// See [`EngineOptions::openvino`]; set by the engine.
     pub openvino: Option<String>,
+    /// LoRA adapters; requests choose among them by their places here or their names.
+    pub lora: Vec<LoraFile>,
     /// A Jinja chat template to use in place of the model's own.
     pub chat_template: Option<String>,
     /// The load ends with `FLUID_DEADLINE` after this time.
@@ -92,6 +95,7 @@ impl Default for LoadOptions {
             inference_precision: None,
             vad_model: None,
             openvino: None,
+            lora: Vec::new(),
             chat_template: None,
             deadline: None,
         }
@@ -99,7 +103,7 @@ impl Default for LoadOptions {
 }
 
 const LOAD_KEYS: &str = "n_ctx, n_parallel, n_ubatch, use_mmap, device, cache_dir, \
-     inference_precision, vad_model, chat_template, deadline_ms";
+     inference_precision, vad_model, lora, chat_template, deadline_ms";
 
 impl LoadOptions {
     /// Reads `text`, a JSON object; an empty text means the defaults.
@@ -127,6 +131,7 @@ impl LoadOptions {
         if let Some(device) = device(&mut fields)? {
             options.device = device;
         }
+        options.lora = LoraFile::parse(&mut fields)?;
         options.cache_dir = path(&mut fields, "cache_dir")?;
         options.inference_precision = precision(&mut fields)?;
         options.vad_model = path(&mut fields, "vad_model")?;
@@ -180,7 +185,7 @@ fn precision(fields: &mut Fields<'_>) -> Result<Option<String>> {
     }
 }
 
-fn refuse_unknown(fields: &Fields<'_>, known: &str) -> Result<()> {
+pub(super) fn refuse_unknown(fields: &Fields<'_>, known: &str) -> Result<()> {
     match fields.unknown().next() {
         None => Ok(()),
         Some(key) => Err(Error::invalid_request(

@@ -358,6 +358,31 @@ fn transformer(model: &mut Gguf, n_vocab: u64, norms: &[(&str, u64)]) {
     }
 }
 
+/// A LoRA adapter for all matrices of `model` that llama.cpp computes one for.
+pub fn adapter_of(model: &Gguf, seed: u64) -> Gguf {
+    const RANK: u64 = 4;
+    let mut adapter = Gguf::new(seed);
+    let family = model.keys.iter().find(|(key, _)| key == "general.architecture");
+    adapter.text("general.type", "adapter").text("adapter.type", "lora");
+    adapter.set("general.architecture", family.expect("a model").1.clone());
+    adapter.f32("adapter.lora.alpha", 8.0);
+    let has_output = model.tensors.iter().any(|tensor| tensor.name == "output.weight");
+    for tensor in model.tensors.iter().filter(|tensor| tensor.dims.len() > 1) {
+        let is_table = tensor.name.ends_with("token_embd.weight");
+        if is_table && !has_output {
+            continue;
+        }
+        let (input, output, experts) = (tensor.dims[0], tensor.dims[1], &tensor.dims[2..]);
+        let (a, b) = match is_table {
+            true => ([RANK, output], [RANK, input]),
+            false => ([input, RANK], [RANK, output]),
+        };
+        adapter.matrix(&format!("{}.lora_a", tensor.name), &[&a, experts].concat());
+        adapter.matrix(&format!("{}.lora_b", tensor.name), &[&b, experts].concat());
+    }
+    adapter
+}
+
 fn norm_with_bias(model: &mut Gguf, name: &str) {
     model.ones(&format!("{name}.weight"), WIDTH).matrix(&format!("{name}.bias"), &[WIDTH]);
 }

@@ -34,6 +34,22 @@ impl Plain {
         Self { model, context }
     }
 
+    /// Computes with the adapters at `paths` from now on, each at its scale.
+    pub fn adapt(&mut self, adapters: &[(String, f32)]) {
+        let load = |(path, _): &(String, f32)| {
+            let path = CString::new(path.as_str()).expect("no NUL");
+            // SAFETY: the model is alive; it frees what is not freed before.
+            let adapter = unsafe { sys::llama_adapter_lora_init(self.model, path.as_ptr()) };
+            assert!(!adapter.is_null());
+            adapter
+        };
+        let mut pointers: Vec<_> = adapters.iter().map(load).collect();
+        let mut scales: Vec<f32> = adapters.iter().map(|(_, scale)| *scale).collect();
+        let (first, count, scale) = (pointers.as_mut_ptr(), pointers.len(), scales.as_mut_ptr());
+        // SAFETY: the context is alive; both arrays have `count` entries.
+        assert_eq!(unsafe { sys::llama_set_adapters_lora(self.context, first, count, scale) }, 0);
+    }
+
     fn vocab(&self) -> *const sys::llama_vocab {
         // SAFETY: the model is alive.
         unsafe { sys::llama_model_get_vocab(self.model) }

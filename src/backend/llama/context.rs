@@ -7,12 +7,13 @@ use std::ptr::NonNull;
 
 use llama_cpp_sys_2 as sys;
 
+use super::adapter::NativeAdapter;
 use super::batch::RawBatch;
 use super::native::{report, NativeModel};
 use super::native_log;
 use super::shim;
 use super::threads::Threads;
-use crate::backend::Interrupt;
+use crate::backend::{Adapter, Interrupt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::log;
 use crate::request::{CacheType, FlashAttention, KvOptions};
@@ -40,9 +41,10 @@ pub(super) struct Context {
     _local: PhantomData<*const ()>,
 }
 
-/// What a context points to; dropped after it.
+/// What a context points to; dropped after it, in this order.
 struct Owned {
     threads: Threads,
+    adapters: Vec<NativeAdapter>,
     model: NativeModel,
     // The abort callback reads its flags; boxed, so that they stay where they are.
     interrupt: Box<Interrupt>,
@@ -94,14 +96,16 @@ fn params(size: &ContextSize, options: &KvOptions) -> sys::llama_context_params 
 }
 
 impl Context {
+    /// A context of `model` and its `adapters`.
     pub(super) fn new(
         model: NativeModel,
+        adapters: Vec<NativeAdapter>,
         size: &ContextSize,
         options: &KvOptions,
         interrupt: Interrupt,
     ) -> Result<Self> {
         let threads = Threads::new(size.n_threads)?;
-        let owned = Owned { threads, model, interrupt: Box::new(interrupt) };
+        let owned = Owned { threads, adapters, model, interrupt: Box::new(interrupt) };
         let mut params = params(size, options);
         params.abort_callback_data = std::ptr::from_ref(&*owned.interrupt).cast_mut().cast();
         let (made, errors) = native_log::collect(|| {
@@ -155,6 +159,18 @@ impl Context {
         shim::call(|out| body(context, out)).map_err(|error| {
             self.broken |= error.is_assert();
             error.describe(what)
+        })
+    }
+
+    /// Computes with these adapters alone from now on. Each is one of those it was made with.
+    pub(super) fn set_adapters(&mut self, adapters: &[Adapter]) -> Result<()> {
+        let native = |adapter: &Adapter| self.owned.adapters[adapter.index as usize].as_ptr();
+        let mut pointers: Vec<_> = adapters.iter().map(native).collect();
+        let mut scales: Vec<f32> = adapters.iter().map(|adapter| adapter.scale).collect();
+        let (first, count, scale) = (pointers.as_mut_ptr(), pointers.len(), scales.as_mut_ptr());
+        // SAFETY: the context and its adapters are alive; both arrays have `count` entries.
+        self.call("choosing adapters", |context, out| unsafe {
+            shim::fluid_llama_set_adapters(context, first, count, scale, out);
         })
     }
 

@@ -80,7 +80,7 @@ fn details(path: &str, summary: &Summary, size: &ContextSize) -> Map<String, Val
     put("quantization", json!(summary.file_type));
     put("parameters", json!(summary.n_parameters));
     put("weights_bytes", json!(summary.weights_bytes));
-    put("tensors", json!(summary.n_tensors));
+    put("tensors", json!(summary.tensors.len()));
     put("file_bytes", json!(summary.file_bytes));
     put("files", json!(summary.files.len()));
     put("context_length_trained", json!(summary.n_ctx_train));

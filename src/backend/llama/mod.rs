@@ -1,5 +1,6 @@
 //! GGUF models through llama.cpp.
 
+mod adapter;
 mod batch;
 mod context;
 mod fingerprint;
@@ -24,7 +25,9 @@ use self::batch::Batch;
 use self::context::{Context, ContextSize};
 use self::native::{NativeModel, Recurrence};
 use self::state_check::Kind;
-use super::{Backend, BatchToken, Decoded, Interrupt, Limits, Loaded, LoadedText, Progress};
+use super::{
+    Adapter, Backend, BatchToken, Decoded, Interrupt, Limits, Loaded, LoadedText, Progress,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::log;
 use crate::request::LoadOptions;
@@ -82,7 +85,8 @@ pub(super) fn load(
     };
     let vocab = info::vocab(&model)?;
     let (recurrence, has_window) = (model.recurrence(), model.has_window());
-    let context = Context::new(model, &size, &options.kv, interrupt.clone())?;
+    let (adapters, adapter_infos) = adapter::load(&options.lora, &model, &summary)?;
+    let context = Context::new(model, adapters, &size, &options.kv, interrupt.clone())?;
     let (rounded_up, n_batch) = context.sizes();
     // llama.cpp rounds up, beyond what a model may have positions for.
     let n_ctx = rounded_up.min(size.n_ctx);
@@ -116,7 +120,15 @@ pub(super) fn load(
         shares_cells,
         whole_only: limits.whole_only,
     });
-    let loaded = LoadedText { backend, limits, vocab, fingerprint, check_state, info };
+    let loaded = LoadedText {
+        backend,
+        limits,
+        vocab,
+        fingerprint,
+        check_state,
+        adapters: adapter_infos,
+        info,
+    };
     Ok(Some(Loaded::Text(Box::new(loaded))))
 }
 
@@ -143,6 +155,10 @@ struct Llama {
 impl Backend for Llama {
     fn tokenize(&mut self, text: &str, special: bool) -> Result<Vec<u32>> {
         native::tokenize(self.context.model(), text, special)
+    }
+
+    fn adapt(&mut self, adapters: &[Adapter]) -> Result<()> {
+        self.context.set_adapters(adapters)
     }
 
     fn decode(&mut self, batch: &[BatchToken]) -> Result<Decoded> {

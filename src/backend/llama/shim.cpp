@@ -102,6 +102,22 @@ void fluid_llama_free_model(llama_model * model, failure * out) {
     guarded(out, [&] { llama_model_free(model); });
 }
 
+llama_adapter_lora * fluid_llama_load_adapter(llama_model * model, const char * path, failure * out) {
+    llama_adapter_lora * adapter = nullptr;
+    guarded(out, [&] { adapter = llama_adapter_lora_init(model, path); });
+    return adapter;
+}
+
+void fluid_llama_free_adapter(llama_adapter_lora * adapter, failure * out) {
+    guarded(out, [&] { llama_adapter_lora_free(adapter); });
+}
+
+// Computations from now on are with these adapters alone, at these scales.
+void fluid_llama_set_adapters(llama_context * context, llama_adapter_lora ** adapters, size_t count, float * scales,
+                              failure * out) {
+    guarded(out, [&] { llama_set_adapters_lora(context, adapters, count, scales); });
+}
+
 llama_context * fluid_llama_new_context(llama_model * model, const llama_context_params * params, failure * out) {
     llama_context * context = nullptr;
     guarded(out, [&] { context = llama_init_from_model(model, *params); });

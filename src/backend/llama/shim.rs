@@ -25,6 +25,22 @@ extern "C" {
         out: *mut Failure,
     ) -> *mut sys::llama_model;
     pub(super) fn fluid_llama_free_model(model: *mut sys::llama_model, out: *mut Failure);
+    pub(super) fn fluid_llama_load_adapter(
+        model: *mut sys::llama_model,
+        path: *const c_char,
+        out: *mut Failure,
+    ) -> *mut sys::llama_adapter_lora;
+    pub(super) fn fluid_llama_free_adapter(
+        adapter: *mut sys::llama_adapter_lora,
+        out: *mut Failure,
+    );
+    pub(super) fn fluid_llama_set_adapters(
+        context: *mut sys::llama_context,
+        adapters: *mut *mut sys::llama_adapter_lora,
+        count: usize,
+        scales: *mut f32,
+        out: *mut Failure,
+    );
     pub(super) fn fluid_llama_new_context(
         model: *mut sys::llama_model,
         params: *const sys::llama_context_params,

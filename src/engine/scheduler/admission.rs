@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{Scheduler, GRACE};
 use crate::engine::event::Ending;
-use crate::engine::kv::{common, WORTH_KEEPING};
+use crate::engine::kv::WORTH_KEEPING;
 use crate::engine::line::{Turn, Waiting};
 use crate::engine::prompt;
 use crate::engine::slot::{Input, Slot};
@@ -47,11 +47,11 @@ impl Scheduler {
         if self.limits.whole_only || !slot.caches_prompt() {
             return false;
         }
-        let wanted = &slot.tokens()[..slot.tokens().len() - 1];
+        let wanted = slot.prefix().but_last();
         let to_come = |other: &Slot| {
             let is_prefilling = other.pending() > 1 && other.job().has_room();
             let is_prefilling = is_prefilling && other.caches_prompt();
-            let shared = if is_prefilling { common(other.tokens(), wanted) } else { 0 };
+            let shared = if is_prefilling { other.prefix().common(wanted) } else { 0 };
             // What is still pending of it, not counting the last token, which others compute too.
             shared.min(other.tokens().len() - 1).saturating_sub(other.n_past())
         };
@@ -116,7 +116,7 @@ impl Scheduler {
             return true;
         }
         let shared = match slot.caches_prompt() && !self.limits.whole_only {
-            true => self.kv.common_with_running(slot.tokens()),
+            true => self.kv.common_with_running(slot.prefix()),
             false => 0,
         };
         let growth = ROOM_TO_GROW * (self.running.len() + 1);
@@ -128,10 +128,10 @@ impl Scheduler {
         let reuse = slot.caches_prompt();
         let length = slot.tokens().len();
         let branch = match self.limits.whole_only && reuse {
-            true => self.kv.common(&slot.tokens()[..length - 1]),
+            true => self.kv.common(slot.prefix().but_last()),
             false => 0,
         };
-        let (sequence, held) = self.kv.open(&mut *self.backend, slot.tokens(), reuse);
+        let (sequence, held) = self.kv.open(&mut *self.backend, slot.prefix(), reuse);
         slot.seat(sequence, held);
         if self.limits.whole_only && reuse {
             // Where another prompt went its own way, and where this one may be asked again.

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod rounds;
 mod turn;
 
 use std::collections::BTreeMap;
@@ -14,8 +15,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{select, Receiver, TryRecvError};
 
+use self::rounds::Rounds;
 use super::event::Ending;
-use super::kv::KvCache;
+use super::kv::{KvCache, Prefix};
 use super::line::{Line, Turn};
 use super::pace::Pace;
 use super::signal::Signal;
@@ -40,6 +42,7 @@ pub(super) struct Scheduler {
     pace: Pace,
     line: Line,
     running: BTreeMap<Turn, Slot>,
+    rounds: Rounds,
     batch: Vec<BatchToken>,
     /// The oldest prompt has every second turn, the shortest one the others.
     shortest_first: bool,
@@ -68,6 +71,7 @@ impl Scheduler {
             pace: Pace::default(),
             line: Line::default(),
             running: BTreeMap::new(),
+            rounds: Rounds::default(),
             batch: Vec::new(),
             shortest_first: false,
             interrupted: false,
@@ -105,7 +109,9 @@ impl Scheduler {
     /// Takes over what callers have sent. False: nobody can send any more.
     fn collect(&mut self, tasks: &Receiver<Task>) -> bool {
         while let Ok(arrival) = self.arrivals.try_recv() {
-            arrival.arrive(|saved| self.kv.bring(saved.tokens, saved.state));
+            arrival.arrive(|adapters, saved| {
+                self.kv.bring(Prefix { tokens: &saved.tokens, adapters }, saved.state);
+            });
         }
         loop {
             match tasks.try_recv() {
@@ -166,7 +172,10 @@ impl Scheduler {
             let state = self.backend.save(slot.sequence());
             self.kv.close(&mut *self.backend, slot.sequence(), slot.caches_prompt());
             match state {
-                Ok(state) => self.states.write(slot.into_save(state)),
+                Ok(state) => {
+                    let adapters = self.states.label(slot.adapters());
+                    self.states.write(slot.into_save(state, adapters));
+                }
                 Err(error) => slot.finish(Ending::Failed(error)),
             }
             handed_over = true;

@@ -7,8 +7,8 @@ use super::Scheduler;
 use crate::backend::Decoded;
 use crate::engine::event::Ending;
 use crate::engine::line::Turn;
-use crate::engine::slot::{Slot, Step};
-use crate::error::{Error, ErrorKind};
+use crate::engine::slot::Step;
+use crate::error::{Error, ErrorKind, Result};
 
 /// How long streams that run may wait for a batch with a part of somebody's prompt in it, for
 /// each prompt that waits, up to so many: larger parts are computed with less effort in all.
@@ -63,11 +63,15 @@ impl Scheduler {
         true
     }
 
-    /// One token of every generation that has room for it, then prompts.
+    /// Of the adapters whose turn it is: one token of every generation that has room for it, then
+    /// prompts.
     fn plan(&mut self) -> Vec<Row> {
         let limit = self.limits.n_batch as usize;
-        let is_ready = |slot: &Slot| slot.job().has_room() && slot.pending() > 0;
-        let ready = self.running.iter().filter(|(_, slot)| is_ready(slot));
+        let sets = self.running.values().map(|slot| (slot.adapters(), slot.is_ready()));
+        let Some(adapters) = self.rounds.next(sets) else { return Vec::new() };
+        let ready = self.running.iter().filter(|(_, slot)| slot.is_ready());
+        let streams = ready.clone().filter(|(_, slot)| slot.pending() == 1).count();
+        let ready = ready.filter(|(_, slot)| *slot.adapters() == adapters);
         let (generating, prompts): (Vec<_>, Vec<_>) =
             ready.partition(|(_, slot)| slot.pending() == 1);
         let mut rows: Vec<Row> =
@@ -81,7 +85,7 @@ impl Scheduler {
         if self.shortest_first {
             prompts.sort_by_key(|&(turn, pending)| (turn.rank(), pending));
         }
-        let budget = self.budget(rows.len(), prompts.len());
+        let budget = self.budget(rows.len(), streams, prompts.len());
         let mut taken = 0;
         for (turn, _) in prompts {
             if taken >= budget.min(ENOUGH) {
@@ -94,9 +98,10 @@ impl Scheduler {
         rows
     }
 
-    /// How many tokens of `prompts` prompts go along with `streams` generations.
-    fn budget(&self, streams: usize, prompts: usize) -> usize {
-        let limit = (self.limits.n_batch as usize).saturating_sub(streams);
+    /// How many tokens of `prompts` prompts go along with `generating` tokens, while `streams`
+    /// generations wait for the batch.
+    fn budget(&self, generating: usize, streams: usize, prompts: usize) -> usize {
+        let limit = (self.limits.n_batch as usize).saturating_sub(generating);
         let (bound, first) = match streams {
             // What cannot be interrupted, or should not be again, has to be short.
             _ if !self.limits.interruptible || self.interrupted || self.shifted => {
@@ -106,7 +111,7 @@ impl Scheduler {
             _ => (SHARED_TURN * prompts.min(MOST_SHARED) as u32, FIRST_CHUNK),
         };
         let fits = |count: &usize| {
-            self.pace.expect(count + streams).map_or(*count <= first, |time| time <= bound)
+            self.pace.expect(count + generating).map_or(*count <= first, |time| time <= bound)
         };
         let mut sizes = (LEAST_CHUNK..limit).step_by(LEAST_CHUNK).chain([limit]);
         sizes.rfind(fits).unwrap_or(LEAST_CHUNK).min(limit)
@@ -117,7 +122,7 @@ impl Scheduler {
         let begun = Instant::now();
         let is_short = (rows.len() > 1 || self.interrupted) && self.is_short(self.batch.len());
         self.signal.interrupt_flag().defer(is_short || self.shifted || !self.limits.interruptible);
-        let decoded = self.backend.decode(&self.batch);
+        let decoded = self.adapt(rows).and_then(|()| self.backend.decode(&self.batch));
         self.interrupted = false;
         match decoded {
             Ok(Decoded::Done) => {
@@ -131,6 +136,14 @@ impl Scheduler {
             }
             Ok(Decoded::Full) => self.give_up_cells(rows),
             Err(error) => self.fail(rows, &error),
+        }
+    }
+
+    /// Has the backend compute with the adapters of `rows`, which all have the same.
+    fn adapt(&mut self, rows: &[Row]) -> Result<()> {
+        match rows.first() {
+            Some(row) => self.backend.adapt(self.running[&row.turn].adapters().adapters()),
+            None => Ok(()),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a checked model says about itself, for the loader and for `fluid_model_info`.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use super::architecture::Architecture;
@@ -8,6 +9,7 @@ use super::metadata::Metadata;
 use super::part::Part;
 use super::reader::invalid;
 use super::special::Specials;
+use super::tensors::Tensor;
 use super::tokenizer::{Kind, Vocabulary};
 use crate::error::Result;
 
@@ -19,7 +21,8 @@ pub(crate) struct Summary {
     /// All parts, in order; one for a model in one file.
     pub(crate) files: Vec<PathBuf>,
     pub(crate) file_bytes: u64,
-    pub(crate) n_tensors: usize,
+    /// By name: what an adapter's tensors have to fit.
+    pub(crate) tensors: HashMap<String, Tensor>,
     /// Such as `Q4_1`; `None` where the file does not say it, or says a number nobody gave a name.
     pub(crate) file_type: Option<&'static str>,
     /// Weights, counted.
@@ -70,7 +73,7 @@ impl Summary {
             name: metadata.text("general.name")?,
             files,
             file_bytes: parts.iter().map(|part| part.bytes).sum(),
-            n_tensors: tensors().count(),
+            tensors: tensors().map(|tensor| (tensor.name.clone(), tensor.clone())).collect(),
             file_type: metadata.u32("general.file_type")?.and_then(file_type),
             n_parameters: tensors().map(|tensor| tensor.dims.iter().product::<u64>()).sum(),
             weights_bytes: tensors().map(|tensor| tensor.bytes()).sum::<Result<_>>()?,
