@@ -270,6 +270,40 @@ def long_prompt(setting):
     return rows_of(f"A prompt of {LONG_PROMPT:,} tokens arrives", "llama-server", figures, a, b)
 
 
+# Drafts, against the library without them
+
+SPELLING = "Correct the spelling of the following text. Write out all of the corrected text and nothing else."
+SUMMARY = "Summarise the following text in a few sentences, in its own words."
+LOOKED_UP_WORDS, LOOKED_UP_TOKENS = 180, 160
+
+
+def prompt_lookup(setting):
+    """One stream with prompt lookup decoding beside the same one without."""
+    passage = " ".join(speech().split()[:LOOKED_UP_WORDS])
+    tasks = [("summarising", SUMMARY), ("editing", SPELLING)]
+    options = {"n_ctx": 1_024, "n_parallel": 1, "n_threads": setting.threads}
+    found = []
+
+    def speed(model, task, kind):
+        text = f"<|im_start|>user\n{task}\n\n{passage}<|im_end|>\n<|im_start|>assistant\n"
+        request = libfluid.request(text, LOOKED_UP_TOKENS) | {"speculative": {"type": kind}}
+        (stream,) = whole(model.run([request]), [LOOKED_UP_TOKENS])
+        return ((LOOKED_UP_TOKENS - 1) / (stream.times[-1] - stream.times[0]),)
+
+    with libfluid.Model(setting.model, options) as model:
+        for name, task in tasks:
+            speed(model, task, "prompt_lookup")  # unseen: the prompt is in the cache then
+            a, b = in_turn(
+                setting,
+                f"prompt lookup, {name}",
+                lambda: speed(model, task, "prompt_lookup"),
+                lambda: speed(model, task, "none"),
+            )
+            figures = [Figure(f"decode, {name}", "tokens/s")]
+            found += rows_of("Prompt lookup, one stream", "libfluid without drafts", figures, a, b)
+    return found
+
+
 # The library alone
 
 

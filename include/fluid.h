@@ -356,6 +356,9 @@ fluid_status fluid_engine_free(struct fluid_engine *engine);
 // | `inference_precision` | OpenVINO: `"f32"`, `"f16"` or `"bf16"` to compute in | what is fastest |
 // | `vad_model` | Whisper: the file silero_vad_openvino_16k.onnx | in the model's folder, or the one around it |
 // | `lora` | LoRA adapters in GGUF's format, up to 64: `[{"path": "a.gguf", "name": "a", "scale": 0.5}]`; requests choose among them | none; a name is the file's, a scale 1 |
+// | `draft_model` | a smaller GGUF model of the same vocabulary, which drafts for this one | none |
+// | `draft_options` | its `n_ctx`, `use_mmap` and options of the KV cache | `n_ctx` as this model's |
+// | `speculative` | for requests that do not say it: see `fluid_generate` | off |
 // | `chat_template` | a Jinja template in place of the model's own | the model's own |
 // | `deadline_ms` | give up after this time | none |
 //
@@ -428,6 +431,15 @@ fluid_status fluid_model_free(struct fluid_model *model);
 // | `context_shift` | in a full context, drop the oldest tokens and go on; else the answer ends with "length" | false |
 // | `n_keep`, `n_discard` | tokens that stay in front then, -1 for the prompt; tokens to drop, 0 for half of the rest | -1, 0 |
 // | `lora` | LoRA adapters of the model: `[{"id": 0, "scale": 0.5}]`, or `"name"` in place of `"id"`; `[]` for none, and a scale of 0 is none | those of the load options |
+// | `speculative` | drafts: `{"type": "prompt_lookup"}`, `"draft"` by the draft model, `"none"`; see below | that of the load options |
+//
+// Speculative decoding computes several tokens at once that a draft says come next, and keeps those that are
+// drawn all the same: the text is that without drafts, up to what rounding changes in batches of another size.
+// `speculative` has `type`, `n_max` (tokens of a draft, 0 for none; 16 for a draft model), `n_min` (shorter ones are
+// not tried; 0), `p_min` (a draft model's draft ends at a token less likely; 0.75), `adaptive` (drafts only as long
+// as has paid so far; true). llama-server's `speculative.n_max`, `speculative.n_min` and `speculative.p_min` are
+// accepted too. At most four jobs of a model draft side by side, and none while a prompt is computed. Models
+// with recurrent layers or a sliding window cannot, and say so by a `FLUID_EVENT_NOTICE`.
 //
 // `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` while a long prompt is read, a
 // `FLUID_EVENT_TOKEN` for each token, and the final event, on this thread, and can cancel.
@@ -438,7 +450,7 @@ fluid_status fluid_model_free(struct fluid_model *model);
 // OpenAI's result object with the text so far, `usage` (`prompt_tokens_details.cached_tokens` is
 // how much of the prompt was there already), `finish_reason` ("stop", "length", "cancelled",
 // "deadline" or, in `fluid_job_json`, "error"), `seed` and `timings` (of which `prompt_n` counts what
-// was computed); it is owned by the caller, free with `fluid_string_free`.
+// was computed, `draft_n` tokens of drafts, `draft_n_accepted` those that came true); it is owned by the caller, free with `fluid_string_free`.
 //
 // Errors: `FLUID_ERROR_INVALID_JSON`, `FLUID_ERROR_INVALID_REQUEST`, `FLUID_ERROR_UNSUPPORTED`,
 // `FLUID_ERROR_CONTEXT_OVERFLOW`, `FLUID_ERROR_QUEUE_FULL`, `FLUID_ERROR_BACKEND`,

@@ -44,6 +44,8 @@ struct Script {
     recurrent: bool,
     /// In place of the reply, letters that [`hashed`] gives, without an end.
     hashed: bool,
+    /// Each letter so many tokens from the start is another one; 0 for none.
+    wrong_every: usize,
 }
 
 impl Script {
@@ -66,6 +68,7 @@ impl Script {
             nan: flag("nan"),
             recurrent: flag("recurrent"),
             hashed: flag("hashed"),
+            wrong_every: number("wrong_every").unwrap_or(0) as usize,
         })
     }
 }
@@ -110,6 +113,7 @@ pub(super) fn load(
         n_ctx,
         n_parallel: options.n_parallel,
         n_batch: options.n_ubatch.max(options.n_parallel),
+        n_drafted: if script.recurrent { 0 } else { 32 },
         n_cells: options.kv.kv_cache_tokens.unwrap_or(n_ctx * options.n_parallel).max(n_ctx),
         shares_cells: true,
         wants_neighbours: false,
@@ -136,6 +140,7 @@ pub(super) fn load(
         fingerprint,
         check_state: std::sync::Arc::new(check_state),
         adapters: options.lora.iter().map(adapter).collect(),
+        draft: None,
     }))))
 }
 
@@ -191,7 +196,9 @@ impl Fake {
         if self.script.error_at == Some(step as u64) {
             return Err(Error::new(ErrorKind::Backend, "the fake script asks for an error"));
         }
+        let is_wrong = tokens.len().checked_rem(self.script.wrong_every) == Some(0);
         let next = match self.script.hashed {
+            true if is_wrong => u32::from(b'?'),
             true => hashed(&self.keys[token.sequence as usize]),
             false => self.script.reply.get(step).map_or(END, |&byte| u32::from(byte)),
         };

@@ -1,6 +1,7 @@
 //! What the engine asks of a model library: tokens in, logits out, all else as plain data.
 
 mod adapter;
+mod draft;
 #[cfg(feature = "fake")]
 mod fake;
 #[cfg(feature = "llama")]
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 pub use self::adapter::{Adapter, AdapterInfo};
+pub use self::draft::DraftModel;
 pub use self::speech::{Encoded, GoOn, LoadedSpeech, Scores, SpeechModel, SpeechSession};
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::LoadOptions;
@@ -90,6 +92,9 @@ pub struct Limits {
     pub n_parallel: u32,
     /// Tokens of one batch, one micro-batch.
     pub n_batch: u32,
+    /// Logits that one batch gives beside those of one token for each job: for drafts. 0 where a
+    /// sequence cannot be cut back to where a draft went wrong.
+    pub n_drafted: u32,
     /// Tokens that the KV cache holds, of all sequences together. Where they share cells a
     /// shared one counts once; otherwise this is `n_ctx` for each of `n_parallel`.
     pub n_cells: u32,
@@ -259,6 +264,8 @@ pub struct LoadedText {
     pub check_state: StateCheck,
     /// Its LoRA adapters; their places here are their numbers.
     pub adapters: Vec<AdapterInfo>,
+    /// What drafts for it, if the options name a model.
+    pub draft: Option<DraftModel>,
     /// What is known about it.
     pub info: ModelInfo,
 }
@@ -274,9 +281,36 @@ pub struct Listener<'a> {
     pub notice: &'a mut dyn FnMut(String),
 }
 
+/// The share of a load's progress that a model has which another one drafts for.
+const DRAFTED_FOR: f32 = 0.8;
+
 /// Loads the model at `path` on the calling thread, which then is its worker: a folder holds a
 /// model in OpenVINO's format, a file is a GGUF model. `Ok(None)`: the listener gave it up.
 pub fn load(
+    path: &str,
+    options: &LoadOptions,
+    interrupt: &Interrupt,
+    listener: Listener<'_>,
+) -> Result<Option<Loaded>> {
+    let Some(draft) = &options.draft else {
+        return load_one(path, options, interrupt, listener);
+    };
+    let Listener { progress, notice } = listener;
+    let first = Listener { progress: &mut |done| progress(done * DRAFTED_FOR), notice };
+    let mut loaded = load_one(path, options, interrupt, first)?;
+    if let Some(Loaded::Text(loaded)) = &mut loaded {
+        let mut rest = |done: f32| progress(DRAFTED_FOR + done * (1.0 - DRAFTED_FOR));
+        let second = Listener { progress: &mut rest, notice };
+        loaded.draft = draft::load(draft, options, loaded, interrupt, second)?;
+        if loaded.draft.is_none() {
+            return Ok(None);
+        }
+        loaded.info.details.insert("draft_model".into(), Value::from(draft.path.as_str()));
+    }
+    Ok(loaded)
+}
+
+fn load_one(
     path: &str,
     options: &LoadOptions,
     interrupt: &Interrupt,
@@ -287,8 +321,11 @@ pub fn load(
         return fake::load(script, options, interrupt, listener.progress);
     }
     let is_folder = std::path::Path::new(path).is_dir();
-    if is_folder && !options.lora.is_empty() {
-        return Err(Error::unsupported("lora", "is for GGUF models only; leave it out"));
+    if is_folder {
+        let given = [("lora", !options.lora.is_empty()), ("draft_model", options.draft.is_some())];
+        if let Some((name, _)) = given.iter().find(|(_, is_given)| *is_given) {
+            return Err(Error::unsupported(name, "is for GGUF models only; leave it out"));
+        }
     }
     #[cfg(feature = "openvino")]
     if is_folder {

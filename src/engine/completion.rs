@@ -73,6 +73,10 @@ pub struct Completion {
     pub cached_tokens: usize,
     /// Tokens drawn.
     pub completion_tokens: usize,
+    /// Tokens of drafts that were computed.
+    pub draft_tokens: usize,
+    /// Of these, tokens that were drawn as the draft said.
+    pub accepted_tokens: usize,
     /// Where the time went.
     pub timings: Timings,
 }
@@ -95,6 +99,8 @@ impl Completion {
             prompt_tokens: 0,
             cached_tokens: 0,
             completion_tokens: 0,
+            draft_tokens: 0,
+            accepted_tokens: 0,
             timings: Timings::default(),
         }
     }
@@ -142,7 +148,7 @@ impl Completion {
         // The first token belongs to the prompt's computation: n tokens are n - 1 steps.
         let steps = self.completion_tokens.saturating_sub(1);
         let computed = self.prompt_tokens - self.cached_tokens;
-        json!({
+        let mut timings = json!({
             "queued_ms": ms(self.timings.queued),
             "cache_n": self.cached_tokens,
             "prompt_n": computed,
@@ -151,7 +157,12 @@ impl Completion {
             "predicted_n": self.completion_tokens,
             "predicted_ms": ms(self.timings.predicted),
             "predicted_per_second": rate(steps, self.timings.predicted),
-        })
+        });
+        if self.draft_tokens > 0 {
+            timings["draft_n"] = json!(self.draft_tokens);
+            timings["draft_n_accepted"] = json!(self.accepted_tokens);
+        }
+        timings
     }
 }
 

@@ -9,10 +9,12 @@ use serde_json::{Map, Value};
 
 use super::adapters::Adapters;
 use super::completion::{entropy, Completion, Shape};
+use super::event::{Body, Event};
 use super::intake::Intake;
 use super::job::{Job, Outcome};
 use super::model::Setup;
 use super::slot::{Input, Task};
+use super::speculation::Drafts;
 use super::states::{check_target, States};
 use crate::backend::{Limits, ModelInfo, SamplingDefaults, Vocab};
 use crate::chat::{Template, CHATML};
@@ -29,6 +31,7 @@ pub(super) struct Generator {
     limits: Limits,
     vocab: Arc<Vocab>,
     adapters: Arc<Adapters>,
+    drafts: Drafts,
     template: Template,
     source: String,
     states: Arc<States>,
@@ -41,7 +44,7 @@ impl Generator {
         info: &ModelInfo,
         limits: Limits,
         vocab: Arc<Vocab>,
-        adapters: Arc<Adapters>,
+        (adapters, drafts): (Arc<Adapters>, Drafts),
         template: Option<String>,
         states: Arc<States>,
         setup: Setup,
@@ -55,6 +58,7 @@ impl Generator {
             limits,
             vocab,
             adapters,
+            drafts,
             template,
             source,
             states,
@@ -96,6 +100,7 @@ impl Generator {
     fn task(&self, request: GenerateRequest, save: Option<String>) -> Result<Task> {
         self.check_tokens(&request)?;
         let adapters = self.adapters.choose(request.lora.as_deref())?;
+        let drafting = self.drafts.choose(request.speculative)?;
         let seed = request.sampling.seed.unwrap_or_else(random_seed);
         let (input, shape) = self.input(&request.prompt)?;
         let name = request.model.unwrap_or_else(|| self.name.clone());
@@ -104,6 +109,9 @@ impl Generator {
             None => Outcome::Completion(Box::new(completion.clone())),
             Some(_) => Outcome::Nothing,
         })?;
+        if drafting.is_some() && !self.drafts.possible && request.speculative.is_some() {
+            job.push(Event::now(Body::Notice(Drafts::NOTICE.to_owned())));
+        }
         Ok(Task {
             job,
             input,
@@ -113,6 +121,7 @@ impl Generator {
             max_tokens: request.max_tokens.map_or(usize::MAX, |count| count as usize),
             priority: request.priority,
             adapters,
+            drafting: drafting.filter(|_| self.drafts.possible),
             cache_prompt: request.cache_prompt,
             context_shift: request.context_shift,
             completion,

@@ -228,6 +228,15 @@ impl Job {
         room
     }
 
+    /// Events of tokens that there is room for.
+    pub fn room(&self) -> usize {
+        let state = self.state.lock();
+        match state.unbounded {
+            true => usize::MAX,
+            false => self.capacity.saturating_sub(state.events.len()),
+        }
+    }
+
     /// Waits a moment for room; the caller looks after stops. Says whether there is room.
     pub fn wait_for_room(&self, moment: Duration) -> bool {
         let mut state = self.state.lock();

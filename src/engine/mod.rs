@@ -3,6 +3,7 @@
 
 mod adapters;
 pub mod completion;
+mod drafter;
 mod errands;
 pub mod event;
 mod generator;
@@ -19,6 +20,7 @@ pub mod queue;
 mod scheduler;
 mod signal;
 mod slot;
+mod speculation;
 mod speech;
 mod state_file;
 mod states;

@@ -1,6 +1,8 @@
 //! One running generation: its tokens, its place in the KV cache, its text.
 #![forbid(unsafe_code)]
 
+mod drafts;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +13,7 @@ use super::intake::Work;
 use super::job::{Job, Outcome};
 use super::kv::Prefix;
 use super::picker::Picker;
+use super::speculation::{Drafting, Speculation};
 use super::state_file::Saved;
 use super::states::{Save, COMPUTED};
 use super::writer::Writer;
@@ -40,6 +43,8 @@ pub(super) struct Task {
     pub(super) adapters: AdapterSet,
     /// Whether a prefix that is there is taken over, and what is computed is kept.
     pub(super) cache_prompt: bool,
+    /// Whether it is decoded speculatively, and how.
+    pub(super) drafting: Option<Drafting>,
     /// What to drop when the context is full; `None` ends the answer.
     pub(super) context_shift: Option<ContextShift>,
     pub(super) completion: Completion,
@@ -93,6 +98,7 @@ pub(super) struct Slot {
     /// Lengths of the prompt at which a copy of the state is kept, in rising order.
     marks: Vec<usize>,
     picker: Picker,
+    speculation: Option<Speculation>,
     writer: Writer,
     admitted: Instant,
     seated: bool,
@@ -112,6 +118,7 @@ impl Slot {
             n_past: 0,
             marks: Vec::new(),
             picker: Picker::new(std::mem::take(&mut task.params), task.seed, &tokens),
+            speculation: task.drafting.map(Speculation::new),
             writer: Writer::new(std::mem::take(&mut task.stop)),
             admitted,
             seated: false,
@@ -236,7 +243,7 @@ impl Slot {
         self.pending().min(limit).min(stop)
     }
 
-    /// Appends the next `count` pending tokens to `batch`.
+    /// Appends the next `count` pending tokens and the draft to `batch`.
     pub(super) fn batch(&self, count: usize, batch: &mut Vec<BatchToken>) {
         let end = self.n_past + count;
         for position in self.n_past..end {
@@ -247,11 +254,18 @@ impl Slot {
                 output: position + 1 == self.tokens.len(),
             });
         }
+        batch.extend((end as u32..).zip(self.draft()).map(|(position, &token)| BatchToken {
+            token,
+            position,
+            sequence: self.sequence,
+            output: true,
+        }));
     }
 
     /// `count` more tokens are in the KV cache. Tells the reader of a long prompt how far it is.
     pub(super) fn decoded(&mut self, count: usize) {
         self.n_past += count;
+        self.speculation.iter_mut().for_each(Speculation::computed);
         if self.n_past < self.n_prompt && self.first_token.is_none() {
             let share = if self.saves() { COMPUTED } else { 1.0 };
             self.task.job.push_progress(share * self.n_past as f32 / self.n_prompt as f32);
@@ -340,6 +354,10 @@ impl Slot {
         }
         let mut completion = self.task.completion.clone();
         completion.choices = vec![self.writer.into_choice()];
+        if let Some(speculation) = &self.speculation {
+            completion.draft_tokens = speculation.drafted;
+            completion.accepted_tokens = speculation.accepted;
+        }
         self.task.job.finish(ending, Some(Outcome::Completion(Box::new(completion))));
     }
 }

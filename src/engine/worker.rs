@@ -10,6 +10,7 @@ use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
 use super::adapters::Adapters;
+use super::drafter::Drafter;
 use super::errands::Errands;
 use super::event::{Body, Ending, Event};
 use super::generator::Generator;
@@ -19,6 +20,7 @@ use super::own_thread::OwnThread;
 use super::scheduler::Scheduler;
 use super::signal::Signal;
 use super::slot::Task;
+use super::speculation::Drafts;
 use super::speech::{self, SpeechTask, Transcriber};
 use super::states::States;
 use crate::backend::{self, Listener, Loaded, LoadedSpeech, LoadedText};
@@ -135,7 +137,9 @@ impl Worker {
         let served = backend::load(&path, &options, self.signal.interrupt_flag(), listener)
             .and_then(|loaded| match loaded {
                 None => Ok(None),
-                Some(Loaded::Text(loaded)) => self.serve_text(*loaded, options, setup).map(Some),
+                Some(Loaded::Text(loaded)) => {
+                    self.serve_text(*loaded, options, setup, &mut notice).map(Some)
+                }
                 Some(Loaded::Speech(loaded)) => Ok(Some(self.serve_speech(*loaded, setup))),
             });
         let (model, service) = match served {
@@ -172,9 +176,19 @@ impl Worker {
         loaded: LoadedText,
         options: LoadOptions,
         setup: Setup,
+        notice: &mut dyn FnMut(String),
     ) -> Result<(Arc<Model>, Service)> {
-        let LoadedText { backend, limits, vocab, info, fingerprint, check_state, adapters } =
+        let LoadedText { backend, limits, vocab, info, fingerprint, check_state, adapters, draft } =
             loaded;
+        let drafts = Drafts {
+            usual: options.speculative,
+            has_model: draft.is_some(),
+            possible: limits.n_drafted > 0,
+        };
+        if !drafts.possible && (drafts.has_model || drafts.choose(None)?.is_some()) {
+            notice(Drafts::NOTICE.to_owned());
+        }
+        let backend = (backend, draft.map(Drafter::new));
         let (vocab, adapters) = (Arc::new(vocab), Arc::new(Adapters::new(adapters)));
         let (signal, errands) = (self.signal.clone(), Arc::clone(&self.errands));
         let format = (fingerprint, check_state, Arc::clone(&adapters));
@@ -182,8 +196,15 @@ impl Worker {
         let (signal, arrivals) = (self.signal.clone(), (Arc::clone(&states), arrivals));
         let scheduler = Scheduler::new(backend, limits, Arc::clone(&vocab), signal, arrivals);
         let template = options.chat_template;
-        let (generator, tasks) =
-            Generator::new(&info, limits, vocab, adapters, template, states, setup.clone())?;
+        let (generator, tasks) = Generator::new(
+            &info,
+            limits,
+            vocab,
+            (adapters, drafts),
+            template,
+            states,
+            setup.clone(),
+        )?;
         let model = Model::new(info, Skill::Text(Box::new(generator)), setup, Arc::clone(self));
         Ok((model, Service::Text(Box::new(scheduler), tasks)))
     }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::fields::{kind, Fields};
 use super::lora::LoraChoice;
+use super::speculative::SpeculativeFields;
 use super::{messages, options, parse_object};
 use crate::error::{Error, Result};
 use crate::log::log;
@@ -82,6 +83,8 @@ pub struct GenerateRequest {
     pub context_shift: Option<ContextShift>,
     /// LoRA adapters to compute with; `None` leaves them to the load options.
     pub lora: Option<Vec<LoraChoice>>,
+    /// Whether and how to decode speculatively; `None` leaves it to the load options.
+    pub speculative: Option<SpeculativeFields>,
     /// The job ends with `FLUID_DEADLINE` after this time, waiting included.
     pub deadline: Option<Duration>,
     /// `model` as the request names it, for the result.
@@ -137,6 +140,7 @@ impl GenerateRequest {
             cache_prompt: fields.boolean("cache_prompt")?.unwrap_or(true),
             context_shift: context_shift(&mut fields)?,
             lora: LoraChoice::parse(&mut fields)?,
+            speculative: SpeculativeFields::parse(&mut fields)?,
             deadline: options::deadline(&mut fields)?,
             model: fields.string("model")?.map(str::to_owned),
         };

@@ -7,6 +7,7 @@ mod kv_options;
 mod lora;
 mod messages;
 mod options;
+mod speculative;
 mod transcribe;
 mod vad;
 
@@ -14,6 +15,7 @@ pub use generate::{ContextShift, GenerateRequest, Prompt, SamplingFields};
 pub use kv_options::{CacheType, FlashAttention, KvOptions, ThreadOptions, ThreadPriority};
 pub use lora::{LoraChoice, LoraFile, LoraId};
 pub use options::{EngineOptions, LoadOptions};
+pub use speculative::{DraftKind, DraftOptions, SpeculativeFields};
 pub use transcribe::{ResponseFormat, SpeechTask, TranscribeRequest};
 pub use vad::VadOptions;
 

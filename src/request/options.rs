@@ -7,6 +7,7 @@ use super::fields::Fields;
 use super::kv_options::{KvOptions, ThreadOptions};
 use super::lora::LoraFile;
 use super::parse_object;
+use super::speculative::{DraftKind, DraftOptions, SpeculativeFields};
 use crate::error::{Error, Result};
 
 /// Options of `fluid_engine_new`.
@@ -75,6 +76,10 @@ pub struct LoadOptions {
     pub openvino: Option<String>,
     /// LoRA adapters; requests choose among them by their places here or their names.
     pub lora: Vec<LoraFile>,
+    /// A smaller model of the same vocabulary that drafts for this one.
+    pub draft: Option<DraftOptions>,
+    /// Whether and how requests are decoded speculatively that do not say it themselves.
+    pub speculative: Option<SpeculativeFields>,
     /// A Jinja chat template to use in place of the model's own.
     pub chat_template: Option<String>,
     /// The load ends with `FLUID_DEADLINE` after this time.
@@ -96,6 +101,8 @@ impl Default for LoadOptions {
             vad_model: None,
             openvino: None,
             lora: Vec::new(),
+            draft: None,
+            speculative: None,
             chat_template: None,
             deadline: None,
         }
@@ -103,7 +110,7 @@ impl Default for LoadOptions {
 }
 
 const LOAD_KEYS: &str = "n_ctx, n_parallel, n_ubatch, use_mmap, device, cache_dir, \
-     inference_precision, vad_model, lora, chat_template, deadline_ms";
+     inference_precision, vad_model, lora, draft_model, draft_options, speculative, chat_template, deadline_ms";
 
 impl LoadOptions {
     /// Reads `text`, a JSON object; an empty text means the defaults.
@@ -132,12 +139,27 @@ impl LoadOptions {
             options.device = device;
         }
         options.lora = LoraFile::parse(&mut fields)?;
+        options.draft = DraftOptions::parse(&mut fields)?;
+        options.speculative = SpeculativeFields::parse(&mut fields)?;
         options.cache_dir = path(&mut fields, "cache_dir")?;
         options.inference_precision = precision(&mut fields)?;
         options.vad_model = path(&mut fields, "vad_model")?;
+        options.check_drafts()?;
         let known = [LOAD_KEYS, KvOptions::KEYS, ThreadOptions::KEYS].join(", ");
         refuse_unknown(&fields, &known)?;
         Ok(options)
+    }
+}
+
+impl LoadOptions {
+    fn check_drafts(&self) -> Result<()> {
+        let kind = self.speculative.and_then(|fields| fields.kind);
+        if kind == Some(DraftKind::Model) && self.draft.is_none() {
+            let message =
+                "\"draft\" needs a draft model; give draft_model, or use \"prompt_lookup\"";
+            return Err(Error::invalid_request("speculative.type", message));
+        }
+        Ok(())
     }
 }
 

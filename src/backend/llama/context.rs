@@ -4,6 +4,7 @@ use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
+use std::rc::Rc;
 
 use llama_cpp_sys_2 as sys;
 
@@ -24,6 +25,8 @@ pub(super) struct ContextSize {
     pub(super) n_ctx: u32,
     pub(super) n_parallel: u32,
     pub(super) n_ubatch: u32,
+    /// Rows of logits that one batch can give.
+    pub(super) n_outputs: u32,
     pub(super) n_threads: u32,
     /// Cells of the KV cache, for all jobs.
     pub(super) n_cells: u32,
@@ -43,7 +46,7 @@ pub(super) struct Context {
 
 /// What a context points to; dropped after it, in this order.
 struct Owned {
-    threads: Threads,
+    threads: Rc<Threads>,
     adapters: Vec<NativeAdapter>,
     model: NativeModel,
     // The abort callback reads its flags; boxed, so that they stay where they are.
@@ -77,8 +80,8 @@ fn params(size: &ContextSize, options: &KvOptions) -> sys::llama_context_params 
     params.n_seq_max = size.n_parallel;
     params.n_batch = size.n_ubatch;
     params.n_ubatch = size.n_ubatch;
-    // One row of logits for each job; a larger number reserves memory that nobody uses.
-    params.n_outputs_max = size.n_parallel;
+    // Rows of logits: one for each job and those for drafts. Memory is reserved for all of them.
+    params.n_outputs_max = size.n_outputs;
     params.n_threads = size.n_threads as i32;
     params.n_threads_batch = size.n_threads as i32;
     params.type_k = native_type(options.cache_type_k);
@@ -96,15 +99,15 @@ fn params(size: &ContextSize, options: &KvOptions) -> sys::llama_context_params 
 }
 
 impl Context {
-    /// A context of `model` and its `adapters`.
+    /// A context of `model` and its `adapters`, which computes on `threads`.
     pub(super) fn new(
         model: NativeModel,
         adapters: Vec<NativeAdapter>,
+        threads: Rc<Threads>,
         size: &ContextSize,
         options: &KvOptions,
         interrupt: Interrupt,
     ) -> Result<Self> {
-        let threads = Threads::new(size.n_threads)?;
         let owned = Owned { threads, adapters, model, interrupt: Box::new(interrupt) };
         let mut params = params(size, options);
         params.abort_callback_data = std::ptr::from_ref(&*owned.interrupt).cast_mut().cast();

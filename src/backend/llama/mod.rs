@@ -25,6 +25,7 @@ use self::batch::Batch;
 use self::context::{Context, ContextSize};
 use self::native::{NativeModel, Recurrence};
 use self::state_check::Kind;
+use self::threads::Threads;
 use super::{
     Adapter, Backend, BatchToken, Decoded, Interrupt, Limits, Loaded, LoadedText, Progress,
 };
@@ -34,6 +35,9 @@ use crate::request::LoadOptions;
 
 /// The share of a load's progress that reading the weights has; the context has the rest.
 const WEIGHTS: f32 = 0.95;
+
+/// Rows of logits for drafts in one batch. They cost memory, and longer drafts gain little.
+const DRAFTED: u32 = 32;
 
 /// Started once for the process, on first use; it is never stopped.
 static BACKEND: OnceCell<LlamaBackend> = OnceCell::new();
@@ -74,7 +78,7 @@ pub(super) fn load(
         );
         return Err(Error::new(ErrorKind::UnsupportedModel, message));
     }
-    let size = sizes::size(&summary, options)?;
+    let mut size = sizes::size(&summary, options)?;
     placement::apply(&options.threads)?;
     if !progress(0.0) {
         return Ok(None);
@@ -85,8 +89,12 @@ pub(super) fn load(
     };
     let vocab = info::vocab(&model)?;
     let (recurrence, has_window) = (model.recurrence(), model.has_window());
+    let whole_only = recurrence != Recurrence::None || has_window;
+    let n_drafted = if whole_only { 0 } else { DRAFTED };
+    size.n_outputs = size.n_parallel + n_drafted;
     let (adapters, adapter_infos) = adapter::load(&options.lora, &model, &summary)?;
-    let context = Context::new(model, adapters, &size, &options.kv, interrupt.clone())?;
+    let threads = Threads::shared(size.n_threads)?;
+    let context = Context::new(model, adapters, threads, &size, &options.kv, interrupt.clone())?;
     let (rounded_up, n_batch) = context.sizes();
     // llama.cpp rounds up, beyond what a model may have positions for.
     let n_ctx = rounded_up.min(size.n_ctx);
@@ -98,7 +106,8 @@ pub(super) fn load(
         n_cells: size.n_cells,
         shares_cells,
         wants_neighbours: !size.unified || recurrence == Recurrence::All,
-        whole_only: recurrence != Recurrence::None || has_window,
+        n_drafted,
+        whole_only,
         // After an interrupted batch llama.cpp's recurrent states are undefined, others' too.
         interruptible: recurrence == Recurrence::None,
         kept_bytes: sizes::kept_bytes(&options.kv),
@@ -118,7 +127,7 @@ pub(super) fn load(
         batch: Batch::default(),
         n_vocab: vocab.len(),
         shares_cells,
-        whole_only: limits.whole_only,
+        whole_only,
     });
     let loaded = LoadedText {
         backend,
@@ -127,6 +136,7 @@ pub(super) fn load(
         fingerprint,
         check_state,
         adapters: adapter_infos,
+        draft: None,
         info,
     };
     Ok(Some(Loaded::Text(Box::new(loaded))))

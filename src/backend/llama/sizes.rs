@@ -42,6 +42,7 @@ pub(super) fn size(summary: &Summary, options: &LoadOptions) -> Result<ContextSi
         n_parallel,
         // One token of every sequence has to fit; llama.cpp asserts it.
         n_ubatch: options.n_ubatch.max(n_parallel),
+        n_outputs: n_parallel,
         n_threads: n_threads(&options.threads),
         n_cells,
         unified,

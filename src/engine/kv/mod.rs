@@ -10,7 +10,7 @@ mod kept;
 mod places;
 mod prefix;
 
-pub(super) use self::prefix::Prefix;
+pub(super) use self::prefix::{common, Prefix};
 
 use self::cells::Cells;
 use self::kept::KeptStates;

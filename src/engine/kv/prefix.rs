@@ -4,7 +4,7 @@
 use crate::engine::adapters::AdapterSet;
 
 /// How many tokens `a` and `b` begin with alike.
-fn common(a: &[u32], b: &[u32]) -> usize {
+pub(in crate::engine) fn common(a: &[u32], b: &[u32]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod drafts;
 mod rounds;
 mod turn;
 
@@ -16,6 +17,7 @@ use std::time::Duration;
 use crossbeam_channel::{select, Receiver, TryRecvError};
 
 use self::rounds::Rounds;
+use super::drafter::Drafter;
 use super::event::Ending;
 use super::kv::{KvCache, Prefix};
 use super::line::{Line, Turn};
@@ -33,6 +35,7 @@ const IDLE: Duration = Duration::from_secs(3_600);
 
 pub(super) struct Scheduler {
     backend: Box<dyn Backend>,
+    drafter: Option<Drafter>,
     limits: Limits,
     vocab: Arc<Vocab>,
     signal: Signal,
@@ -54,7 +57,7 @@ pub(super) struct Scheduler {
 
 impl Scheduler {
     pub(super) fn new(
-        backend: Box<dyn Backend>,
+        (backend, drafter): (Box<dyn Backend>, Option<Drafter>),
         limits: Limits,
         vocab: Arc<Vocab>,
         signal: Signal,
@@ -62,6 +65,7 @@ impl Scheduler {
     ) -> Self {
         Self {
             backend,
+            drafter,
             limits,
             vocab,
             signal,

@@ -7,7 +7,7 @@ use super::Scheduler;
 use crate::backend::Decoded;
 use crate::engine::event::Ending;
 use crate::engine::line::Turn;
-use crate::engine::slot::Step;
+use crate::engine::slot::{Slot, Step};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long streams that run may wait for a batch with a part of somebody's prompt in it, for
@@ -32,9 +32,9 @@ const ENOUGH: usize = 64;
 const SHORT: Duration = Duration::from_millis(25);
 const SHORT_AGAIN: Duration = Duration::from_millis(60);
 
-/// A job's part of a batch: its next `count` tokens.
-struct Row {
-    turn: Turn,
+/// A job's part of a batch: its next `count` tokens, and its draft.
+pub(super) struct Row {
+    pub(super) turn: Turn,
     count: usize,
 }
 
@@ -42,8 +42,14 @@ impl Scheduler {
     /// Computes one batch. False: there is nothing to compute.
     pub(super) fn take_turn(&mut self) -> bool {
         let mut rows = self.plan();
-        let wanted = |rows: &[Row]| rows.iter().map(|row| row.count).sum();
-        while !self.kv.reserve(&mut *self.backend, wanted(&rows)) {
+        self.add_drafts(&rows);
+        if !self.reserve(&rows) {
+            // Nobody's cells are taken for a draft.
+            rows.iter().for_each(|row| {
+                self.running.entry(row.turn).and_modify(Slot::drop_draft);
+            });
+        }
+        while !self.reserve(&rows) {
             // One with a slow reader gives way, else the last: the first can always go on.
             let last = self.running.last_key_value().map(|(&last, _)| last);
             let Some(leaving) = self.last_slow().or(last) else { break };
@@ -61,6 +67,12 @@ impl Scheduler {
         }
         self.compute(&rows);
         true
+    }
+
+    /// Makes room in the KV cache for `rows` and their drafts. False: running jobs hold the rest.
+    fn reserve(&mut self, rows: &[Row]) -> bool {
+        let wanted = rows.iter().map(|row| row.count + self.running[&row.turn].draft().len());
+        self.kv.reserve(&mut *self.backend, wanted.sum())
     }
 
     /// Of the adapters whose turn it is: one token of every generation that has room for it, then
@@ -197,15 +209,15 @@ impl Scheduler {
         }
     }
 
-    /// Notes what was computed, and draws a token for each of `rows` that is complete.
+    /// Notes what was computed, and draws tokens for each of `rows` that is complete.
     fn draw(&mut self, rows: &[Row]) {
         let at = Instant::now();
         let mut end = 0;
         for row in rows {
-            let tokens = end..end + row.count;
-            end = tokens.end;
             let Some(slot) = self.running.get_mut(&row.turn) else { continue };
-            let ids = self.batch[tokens].iter().map(|token| token.token);
+            let (start, last) = (end, end + row.count - 1);
+            end += row.count + slot.draft().len();
+            let ids = self.batch[start..end].iter().map(|token| token.token);
             self.kv.extend(slot.sequence(), &ids.collect::<Vec<_>>());
             slot.decoded(row.count);
             if slot.is_at_mark() {
@@ -214,16 +226,34 @@ impl Scheduler {
             if slot.pending() > 0 || slot.saves() {
                 continue;
             }
-            let step = match self.backend.logits(end - 1) {
-                Ok(logits) => slot.advance(logits, &self.vocab, self.limits, at),
-                Err(error) => Step::End(Ending::Failed(error)),
-            };
-            match step {
+            match self.draw_tokens(row.turn, last, at) {
                 Step::More => {}
                 Step::Shift => self.shift(row.turn),
                 Step::End(ending) => self.retire(row.turn, ending),
             }
         }
+    }
+
+    /// Draws the token of batch entry `index` for the job of `turn`, and those behind it as long as
+    /// its draft comes true. What was computed of the draft beyond that goes.
+    fn draw_tokens(&mut self, turn: Turn, mut index: usize, at: Instant) -> Step {
+        let Some(slot) = self.running.get_mut(&turn) else { return Step::More };
+        let is_draft = !slot.draft().is_empty();
+        let step = loop {
+            let step = match self.backend.logits(index) {
+                Ok(logits) => slot.advance(logits, &self.vocab, self.limits, at),
+                Err(error) => Step::End(Ending::Failed(error)),
+            };
+            if !matches!(step, Step::More) || !slot.follows_draft() {
+                break step;
+            }
+            index += 1;
+        };
+        if is_draft {
+            let kept = self.kv.rewind(&mut *self.backend, slot.sequence(), slot.n_past());
+            slot.rewound(kept);
+        }
+        step
     }
 
     /// Makes room in a full context. What cannot be moved in the cache is computed again.
