@@ -8,6 +8,7 @@ mod llama;
 pub mod openvino;
 mod speech;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
@@ -150,6 +151,7 @@ pub struct Vocab {
     // `ends[i]` is where the bytes of token `i` end.
     ends: Vec<usize>,
     end_of_generation: Vec<bool>,
+    control_names: HashMap<u32, String>,
     longest: usize,
 }
 
@@ -160,6 +162,18 @@ impl Vocab {
         self.bytes.extend_from_slice(bytes);
         self.ends.push(self.bytes.len());
         self.end_of_generation.push(end_of_generation);
+    }
+
+    /// Names the last token, which stands for no text, as the model's makers write it.
+    pub fn name_control(&mut self, name: String) {
+        if let Some(last) = self.ends.len().checked_sub(1) {
+            self.control_names.insert(last as u32, name);
+        }
+    }
+
+    /// The name of a token that stands for no text, such as `<|im_end|>`.
+    pub fn control_name(&self, token: u32) -> Option<&str> {
+        self.control_names.get(&token).map(String::as_str)
     }
 
     /// Tokens in the vocabulary.

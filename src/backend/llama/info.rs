@@ -21,6 +21,9 @@ pub(super) fn vocab(model: &NativeModel) -> Result<Vocab> {
         // SAFETY: the vocabulary is alive and `token` is one of its ids.
         let ends = unsafe { sys::llama_vocab_is_eog(native, token) };
         vocab.push(&buffer[..length], ends);
+        if length == 0 {
+            vocab.name_control(special(model, token)?);
+        }
     }
     Ok(vocab)
 }
