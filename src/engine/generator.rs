@@ -8,6 +8,7 @@ use serde_json::json;
 use serde_json::{Map, Value};
 
 use super::completion::{entropy, Completion, Shape};
+use super::grammars::Grammars;
 use super::intake::Intake;
 use super::job::{Job, Outcome};
 use super::model::Setup;
@@ -30,7 +31,8 @@ pub(super) struct Generator {
     template: Template,
     source: String,
     states: Arc<States>,
-    intake: Intake<Task>,
+    grammars: Arc<Grammars>,
+    intake: Arc<Intake<Task>>,
 }
 
 impl Generator {
@@ -41,6 +43,7 @@ impl Generator {
         vocab: Arc<Vocab>,
         template: Option<String>,
         states: Arc<States>,
+        grammars: Arc<Grammars>,
         setup: Setup,
     ) -> Result<(Self, Receiver<Task>)> {
         let (template, source) = choose_template(info, template)?;
@@ -54,7 +57,8 @@ impl Generator {
             template,
             source,
             states,
-            intake,
+            grammars,
+            intake: Arc::new(intake),
         };
         Ok((generator, tasks))
     }
@@ -68,9 +72,14 @@ impl Generator {
 
     /// Starts a generation.
     pub(super) fn generate(&self, request: GenerateRequest) -> Result<Arc<Job>> {
-        let deadline = request.deadline;
+        let (deadline, grammar) = (request.deadline, request.grammar.clone());
         let task = self.task(request, None)?;
-        self.intake.send(task, deadline)
+        let Some(grammar) = grammar else { return self.intake.send(task, deadline) };
+        let job = Arc::clone(&task.job);
+        // Compiling counts.
+        self.intake.watch(&job, deadline)?;
+        self.grammars.send(task, grammar, &self.intake)?;
+        Ok(job)
     }
 
     /// Starts to save the state of a request's prompt, all but its last token, to `path`.
@@ -108,6 +117,7 @@ impl Generator {
             priority: request.priority,
             cache_prompt: request.cache_prompt,
             context_shift: request.context_shift,
+            grammar: None,
             completion,
             save,
         })

@@ -5,6 +5,7 @@ pub mod completion;
 mod errands;
 pub mod event;
 mod generator;
+mod grammars;
 mod intake;
 pub mod job;
 mod kv;

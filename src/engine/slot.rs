@@ -14,6 +14,7 @@ use super::states::{Save, COMPUTED};
 use super::writer::Writer;
 use crate::backend::{BatchToken, Limits, Vocab};
 use crate::error::{Error, Result};
+use crate::grammar::Constraint;
 use crate::request::ContextShift;
 use crate::sampling::Params;
 
@@ -38,6 +39,8 @@ pub(super) struct Task {
     pub(super) cache_prompt: bool,
     /// What to drop when the context is full; `None` ends the answer.
     pub(super) context_shift: Option<ContextShift>,
+    /// What the answer has to look like, once that is compiled.
+    pub(super) grammar: Option<Constraint>,
     pub(super) completion: Completion,
     /// A file to save the prompt's state to, all but its last token; nothing is generated then.
     pub(super) save: Option<String>,
@@ -107,7 +110,12 @@ impl Slot {
             n_prompt: tokens.len(),
             n_past: 0,
             marks: Vec::new(),
-            picker: Picker::new(std::mem::take(&mut task.params), task.seed, &tokens),
+            picker: Picker::new(
+                std::mem::take(&mut task.params),
+                task.seed,
+                &tokens,
+                task.grammar.take(),
+            ),
             writer: Writer::new(std::mem::take(&mut task.stop)),
             admitted,
             seated: false,
@@ -268,10 +276,13 @@ impl Slot {
         if vocab.is_end_of_generation(token) {
             return Step::End(self.end("stop", at));
         }
-        self.picker.accept(token);
+        if let Err(error) = self.picker.accept(token) {
+            return Step::End(Ending::Failed(error));
+        }
         self.tokens.push(token);
         self.task.completion.completion_tokens += 1;
-        if self.writer.push(&self.task.job, picked, vocab.piece(token), at) {
+        let is_stopped = self.writer.push(&self.task.job, picked, vocab.piece(token), at);
+        if is_stopped || self.picker.is_complete() {
             return Step::End(self.end("stop", at));
         }
         let is_full = self.tokens.len() >= limits.n_ctx as usize;

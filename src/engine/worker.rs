@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use super::errands::Errands;
 use super::event::{Body, Ending, Event};
 use super::generator::Generator;
+use super::grammars::Grammars;
 use super::job::{Job, Outcome};
 use super::model::{Model, Setup, Skill};
 use super::own_thread::OwnThread;
@@ -180,8 +181,9 @@ impl Worker {
         let (signal, arrivals) = (self.signal.clone(), (Arc::clone(&states), arrivals));
         let scheduler = Scheduler::new(backend, limits, Arc::clone(&vocab), signal, arrivals);
         let template = options.chat_template;
+        let grammars = Grammars::new(Arc::clone(&vocab), Arc::clone(&self.errands));
         let (generator, tasks) =
-            Generator::new(&info, limits, vocab, template, states, setup.clone())?;
+            Generator::new(&info, limits, vocab, template, states, grammars, setup.clone())?;
         let model = Model::new(info, Skill::Text(Box::new(generator)), setup, Arc::clone(self));
         Ok((model, Service::Text(Box::new(scheduler), tasks)))
     }

@@ -24,8 +24,7 @@ use crate::request::GenerateRequest;
 /// model file recommends, else as in llama.cpp: temperature 0.8, top_k 40, top_p 0.95, min_p
 /// 0.05, no penalties, a random seed; and no `max_tokens` means until the model stops or the context
 /// is full. `model`, `user`, `stream` and the like are accepted and change nothing. A field that
-/// OpenAI defines and this build lacks (`tools`, `logprobs`, `n` above 1, a `response_format` other
-/// than text) is refused; a field that nobody defines is ignored, which only the log tells.
+/// OpenAI defines and this build lacks (`tools`, `logprobs`, `n` above 1) is refused; a field that nobody defines is ignored, which only the log tells.
 ///
 /// | field | meaning | default |
 /// |---|---|---|
@@ -33,6 +32,25 @@ use crate::request::GenerateRequest;
 /// | `cache_prompt` | take over what an earlier job computed for the same beginning, and keep this one's for later ones | true |
 /// | `context_shift` | in a full context, drop the oldest tokens and go on; else the answer ends with "length" | false |
 /// | `n_keep`, `n_discard` | tokens that stay in front then, -1 for the prompt; tokens to drop, 0 for half of the rest | -1, 0 |
+///
+/// What the answer has to look like, by one of these at most; it then ends with `finish_reason`
+/// "stop" as soon as nothing may follow:
+///
+/// | field | the answer is |
+/// |---|---|
+/// | `response_format` | as OpenAI has it: `{"type": "text"}`, `{"type": "json_object"}` (with `schema`, as llama-server has it), or `{"type": "json_schema", "json_schema": {"name", "strict", "schema"}}` |
+/// | `json_schema` | JSON for this schema, as with `strict` false |
+/// | `grammar` | a text of this grammar in llama.cpp's GBNF, from its rule `root` on |
+/// | `regex` | a text that this regular expression matches as a whole |
+/// | `lark` | a text of this Lark grammar in the dialect of llguidance, from its rule `start` on |
+///
+/// Of a schema, keywords that cannot be held while tokens are drawn (`not`, `if`, `uniqueItems`,
+/// `contains`, `dependentRequired`, `propertyNames`, `unevaluatedProperties` and their kin, unknown
+/// formats, alternatives of a `oneOf` that may overlap) are refused where `strict` is true; else they
+/// are left out, which a `FLUID_EVENT_NOTICE` tells, as it does of unknown keywords. Members come in the
+/// schema's order. Grammars are compiled on a thread of their own before the job waits for its slot;
+/// the last sixteen of a model stay compiled. What is wrong with one comes with the final event, as
+/// `FLUID_ERROR_INVALID_REQUEST` with its place.
 ///
 /// `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` while a long prompt is read, a
 /// `FLUID_EVENT_TOKEN` for each token, and the final event, on this thread, and can cancel.

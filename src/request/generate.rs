@@ -6,8 +6,10 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::fields::{kind, Fields};
+use super::grammar::grammar;
 use super::{messages, options, parse_object};
 use crate::error::{Error, Result};
+use crate::grammar::Grammar;
 use crate::log::log;
 
 /// What to continue.
@@ -81,6 +83,8 @@ pub struct GenerateRequest {
     pub context_shift: Option<ContextShift>,
     /// The job ends with `FLUID_DEADLINE` after this time, waiting included.
     pub deadline: Option<Duration>,
+    /// What the answer has to look like.
+    pub grammar: Option<Grammar>,
     /// `model` as the request names it, for the result.
     pub model: Option<String>,
 }
@@ -103,7 +107,7 @@ const ACCEPTED: [&str; 12] = [
 ];
 
 /// OpenAI's fields that would change the answer and that this build lacks.
-const LACKING: [&str; 13] = [
+const LACKING: [&str; 12] = [
     "tools",
     "functions",
     "function_call",
@@ -116,7 +120,6 @@ const LACKING: [&str; 13] = [
     "echo",
     "suffix",
     "best_of",
-    "grammar",
 ];
 
 impl GenerateRequest {
@@ -134,6 +137,7 @@ impl GenerateRequest {
             cache_prompt: fields.boolean("cache_prompt")?.unwrap_or(true),
             context_shift: context_shift(&mut fields)?,
             deadline: options::deadline(&mut fields)?,
+            grammar: grammar(&mut fields)?,
             model: fields.string("model")?.map(str::to_owned),
         };
         for key in fields.unknown() {
@@ -162,14 +166,6 @@ fn refuse_lacking(fields: &mut Fields<'_>) -> Result<()> {
     }
     if fields.value("tool_choice").is_some_and(|choice| choice != "none") {
         return Err(Error::unsupported("tool_choice", "only \"none\" is supported by this build"));
-    }
-    if let Some(format) = fields.object("response_format")? {
-        if format.get("type") != Some(&Value::from("text")) {
-            return Err(Error::unsupported(
-                "response_format.type",
-                "only \"text\" is supported by this build",
-            ));
-        }
     }
     Ok(())
 }

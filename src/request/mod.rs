@@ -3,6 +3,7 @@
 
 mod fields;
 mod generate;
+mod grammar;
 mod kv_options;
 mod messages;
 mod options;

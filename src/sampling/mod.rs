@@ -29,6 +29,12 @@ pub use rng::Rng;
 use candidates::Candidates;
 use history::History;
 
+/// The token with the largest logit, the lowest one of equals; `None` where all are minus infinity
+/// or NaN.
+pub fn likeliest(logits: &[f32]) -> Option<u32> {
+    select::argmax(logits)
+}
+
 /// Picks the tokens of one sequence. Owns its buffers: after the first call, sampling does not
 /// allocate. One per sequence; `Send`, and used by one thread at a time.
 #[derive(Debug, Clone)]
