@@ -1,5 +1,6 @@
 """What is measured about text: each function gives rows of libfluid's and a peer's samples, taken in turn."""
 
+import itertools
 import json
 import random
 import subprocess
@@ -16,6 +17,7 @@ PREFILL, DECODE = 512, 128
 STREAM_PROMPT, STREAM_TOKENS = 128, 64
 PREFIX, SYSTEM_PROMPT, QUESTION = 1_000, 500, 24
 LONG_PROMPT, RUNNING_TOKENS, LONG_AT = 1_500, 400, 16
+SCHEMA_PROMPT, SCHEMA_TOKENS = 16, 160
 OVERHEAD_STREAMS = 16
 
 
@@ -268,6 +270,65 @@ def long_prompt(setting):
         Figure("its own time to first token", "s", False),
     ]
     return rows_of(f"A prompt of {LONG_PROMPT:,} tokens arrives", "llama-server", figures, a, b)
+
+
+# A JSON schema, against llama-server
+
+
+def order_schema(number):
+    """A schema as apps have it, with names of its own; no answer of `SCHEMA_TOKENS` tokens completes it."""
+    name = f"field_{number}"
+    item = {
+        "type": "object",
+        "properties": {
+            name: {"type": "string", "maxLength": 40},
+            "count": {"type": "integer", "minimum": 1, "maximum": 1_000},
+            "price": {"type": "number", "minimum": 0},
+            "size": {"enum": ["small", "medium", "large"]},
+            "sent": {"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}]},
+            "tags": {"type": "array", "items": {"type": "string", "maxLength": 12}, "maxItems": 4},
+        },
+        "required": [name, "count", "price", "size", "sent", "tags"],
+        "additionalProperties": False,
+    }
+    orders = {"type": "array", "items": item, "minItems": 200}
+    return {
+        "type": "object",
+        "properties": {"orders": orders},
+        "required": ["orders"],
+        "additionalProperties": False,
+    }
+
+
+def structured(setting):
+    numbers = itertools.count()
+
+    def measure(side, request):
+        def ask(**more):
+            stream = side.run([request(pair.prompts.next(SCHEMA_PROMPT), SCHEMA_TOKENS) | more])
+            return whole(stream, [SCHEMA_TOKENS])[0]
+
+        def token(stream):
+            return (stream.times[-1] - stream.times[0]) / (SCHEMA_TOKENS - 1) * 1e3
+
+        schema = order_schema(next(numbers))
+        plain, first, again = ask(), ask(json_schema=schema), ask(json_schema=schema)
+        return token(again), token(again) - token(plain), first.first - plain.first, again.first - plain.first
+
+    with Pair(setting, 1, 1_024) as pair:
+        a, b = in_turn(
+            setting,
+            "schema",
+            lambda: measure(pair.model, libfluid.request),
+            lambda: measure(pair.server, llama_server.request),
+        )
+    figures = [
+        Figure("a token within a schema", "ms", False, ("ratio", "<=", 1.0)),
+        Figure("of this, what the schema adds", "ms", False),
+        Figure("to compile a new schema", "s", False),
+        Figure("to take one that was used before", "s", False),
+    ]
+    return rows_of("A JSON schema of six fields", "llama-server", figures, a, b)
 
 
 # The library alone

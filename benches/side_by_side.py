@@ -42,6 +42,7 @@ def parts(setting, arguments, genai):
         "system-16": lambda: rows.one_system_prompt(setting, 16),
         "prefix": lambda: rows.shared_prefix(setting),
         "stall": lambda: rows.long_prompt(setting),
+        "structured": lambda: rows.structured(setting),
         "overhead": lambda: rows.overhead(setting),
         "speech": lambda: speak(arguments),
         "whisper": lambda: whisper(setting, arguments, genai),
