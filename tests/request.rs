@@ -65,7 +65,7 @@ fn fields_that_openai_has_and_this_build_lacks_are_refused() {
         (r#""tools": [{}]"#, "tools"),
         (r#""n": 2"#, "n"),
         (r#""logprobs": true"#, "logprobs"),
-        (r#""response_format": {"type": "json_object"}"#, "response_format.type"),
+        (r#""response_format": {"type": "xml"}"#, "response_format.type"),
         (r#""tool_choice": "auto""#, "tool_choice"),
         (r#""reasoning_effort": "low""#, "reasoning_effort"),
     ] {

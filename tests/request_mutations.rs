@@ -30,6 +30,13 @@ const REQUESTS: &[&str] = &[
         "tool_call_id": "1"}], "chat_template_kwargs": {"enable_thinking": false, "list": [1, {"a": null}]},
         "stream": true, "stream_options": {"include_usage": true}, "n": 1, "response_format": {"type": "text"},
         "tool_choice": "none", "logprobs": false, "max_completion_tokens": 2, "user": "u"}"#,
+    r##"{"prompt": "", "max_tokens": 4, "response_format": {"type": "json_schema", "json_schema": {"name": "n",
+        "strict": true, "schema": {"$defs": {"a": {"type": ["integer", "null"], "minimum": 1}}, "type": "object",
+        "properties": {"x": {"$ref": "#/$defs/a"}, "y": {"enum": ["b", 2]}, "z": {"type": "array", "items":
+        {"type": "string", "pattern": "^[a-c]+$", "maxLength": 3}, "minItems": 1}}, "required": ["y"]}}}}"##,
+    r#"{"prompt": "", "max_tokens": 4, "grammar": "root ::= [a-c]+ (\"x\" | root)? # or\n", "regex": null}"#,
+    r#"{"prompt": "", "max_tokens": 4, "lark": "start: A \"b\"*\nA: /[x-z]{2}/"}"#,
+    r#"{"prompt": "", "max_tokens": 4, "regex": "(yes|no) [0-9]{1,3}", "response_format": {"type": "text"}}"#,
 ];
 
 const ENGINE_OPTIONS: &[&str] = &["{}", r#"{"max_queue": 4, "event_queue": 2}"#];

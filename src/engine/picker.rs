@@ -93,3 +93,51 @@ fn within(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Vocab;
+    use crate::grammar::{Compiler, Grammar, Source, Tokens};
+
+    const A: usize = 0;
+    const END: usize = 2;
+
+    fn picker(temperature: f32) -> Picker {
+        let mut vocab = Vocab::default();
+        vocab.push(b"a", false);
+        vocab.push(b"b", false);
+        vocab.push(b"", true);
+        let compiler = Compiler::new(Tokens::new(&vocab).expect("tokens")).expect("a compiler");
+        let grammar = Grammar::new(Source::Gbnf("root ::= \"a\"+ \"b\"".to_owned()), "grammar");
+        let constraint = compiler.compile(&grammar).expect("a grammar").constraint("grammar");
+        let params = Params { temperature, ..Params::default() };
+        Picker::new(params, 1, &[], Some(constraint))
+    }
+
+    #[test]
+    fn only_what_the_grammar_allows_is_drawn() {
+        for temperature in [0.0, 1.0] {
+            let mut picker = picker(temperature);
+            // The likeliest token is the end, which may not come.
+            let mut logits = [1.0, 5.0, 9.0];
+            assert_eq!(picker.pick(&mut logits).expect("a token").token as usize, A);
+            picker.accept(A as u32).expect("allowed");
+            let mut logits = [f32::NEG_INFINITY, 0.0, 9.0];
+            let picked = picker.pick(&mut logits).expect("a token");
+            picker.accept(picked.token).expect("allowed");
+            assert!(picker.is_complete());
+        }
+    }
+
+    #[test]
+    fn an_error_says_when_other_fields_leave_nothing() {
+        for temperature in [0.0, 1.0] {
+            let mut logits = [f32::NEG_INFINITY, 0.0, 0.0];
+            let error = picker(temperature).pick(&mut logits).expect_err("nothing is left");
+            assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+            assert!(error.message().starts_with("grammar: no token is left"), "{error}");
+            assert_eq!(logits[END], f32::NEG_INFINITY);
+        }
+    }
+}
