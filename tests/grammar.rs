@@ -10,6 +10,8 @@
 mod dice;
 #[path = "support/grammar.rs"]
 mod grammar;
+#[path = "support/grammar_mutate.rs"]
+mod grammar_mutate;
 #[path = "support/json_schema.rs"]
 mod json_schema;
 
@@ -19,6 +21,7 @@ use dice::Dice;
 use fancy_regex::Regex;
 use fluid::grammar::Source;
 use grammar::{bench, with_stack};
+use grammar_mutate::{mutate_schema, mutate_text};
 use json_schema::validate;
 use serde_json::{json, Value};
 
@@ -247,6 +250,8 @@ fn patterns_and_lark_hold() {
 
 #[test]
 fn what_cannot_be_held_is_named() {
+    let crowd: serde_json::Map<String, Value> =
+        (0..1_001).map(|n| (format!("p{n}"), json!(true))).collect();
     let strict = [
         (json!({"type": "strin"}), "schema.type: \"strin\" is no type"),
         (
@@ -290,6 +295,7 @@ fn what_cannot_be_held_is_named() {
         ),
         (json!({"oneOf": [{"type": "integer"}, {"minimum": 2}]}), "oneOf"),
         (json!({"minProperties": 2}), "schema.minProperties: a name that comes twice"),
+        (json!({"properties": crowd}), "schema.properties: has 1001 members, more than 1000"),
         (json!("string"), "schema: expected a schema"),
     ];
     let texts = [
@@ -349,11 +355,15 @@ fn huge_grammars_end_in_time() {
     };
     let many: Vec<Value> = (0..2_000).map(|n| json!({"const": format!("v{n}")})).collect();
     let wide: serde_json::Map<String, Value> =
-        (0..3_000).map(|n| (format!("p{n}"), json!({"type": "integer", "minimum": n}))).collect();
+        (0..1_000).map(|n| (format!("p{n}"), json!({"type": "integer", "minimum": n}))).collect();
+    let pattern = |n: usize| json!({"type": "string", "format": "email", "pattern": format!("^(\\w+[.-]?)*{n}@(\\w+[.]){{1,5}}$")});
+    let patterns: Vec<Value> = (0..1_000).map(pattern).collect();
     let choices =
         |n: usize| json!({"anyOf": (0..n).map(|n| json!({"minLength": n})).collect::<Vec<_>>()});
     let schemas = [
         json!({"anyOf": many}),
+        json!({"enum": (0..10_000).map(|n| format!("value {n}")).collect::<Vec<_>>()}),
+        json!({"type": "array", "prefixItems": patterns}),
         json!({"type": "object", "properties": wide}),
         json!({"allOf": (0..20).map(|_| choices(10)).collect::<Vec<_>>()}),
         json!({"type": "array", "items": {"type": "array", "items": {"type": "integer"}, "maxItems": 10_000, "minItems": 10_000}, "maxItems": 10_000, "minItems": 10_000}),
@@ -428,79 +438,4 @@ fn mutants_end_in_time() {
 
 fn dice_is_even(seed: u64) -> bool {
     seed % 2 == 0
-}
-
-/// A schema with parts put in the place of others, and values of the wrong kind or size.
-fn mutate_schema(value: &Value, cases: &[Value], dice: &mut Dice, depth: usize) -> Value {
-    let odd = [
-        json!(null),
-        json!(-1),
-        json!(1e308),
-        json!(1e-308),
-        json!(u64::MAX),
-        json!("#"),
-        json!("#/$defs/a"),
-        json!([]),
-        json!({}),
-        json!(true),
-        json!("(a*)*$"),
-        json!("\u{0}é"),
-    ];
-    if dice.one_in(12) {
-        return odd[dice.below(odd.len())].clone();
-    }
-    if dice.one_in(8) && depth < 6 {
-        return mutate_schema(&cases[dice.below(cases.len())]["schema"], cases, dice, depth + 1);
-    }
-    match value {
-        Value::Object(map) => {
-            let keywords = [
-                "allOf",
-                "anyOf",
-                "oneOf",
-                "items",
-                "minItems",
-                "maxLength",
-                "pattern",
-                "const",
-                "$ref",
-                "minimum",
-                "multipleOf",
-                "minProperties",
-            ];
-            let entries = map.iter().map(|(key, value)| {
-                let key =
-                    if dice.one_in(10) { dice.pick(&keywords).to_owned() } else { key.clone() };
-                (key, mutate_schema(value, cases, dice, depth))
-            });
-            Value::Object(entries.collect())
-        }
-        Value::Array(items) => {
-            Value::Array(items.iter().map(|item| mutate_schema(item, cases, dice, depth)).collect())
-        }
-        other => other.clone(),
-    }
-}
-
-/// A text with pieces of it taken out, doubled, swapped or replaced.
-fn mutate_text(text: &str, dice: &mut Dice) -> String {
-    let mut characters: Vec<char> = text.chars().collect();
-    let odd: Vec<char> = "()[]{}|*+?\"\\/.^$<>:=~\n#,-019az_é🎉\u{0}%".chars().collect();
-    for _ in 0..1 + dice.below(4) {
-        let at = dice.below(characters.len());
-        let length = dice.below(12).min(characters.len() - at);
-        match dice.below(4) {
-            0 => drop(characters.drain(at..at + length)),
-            1 => {
-                let copy = characters[at..at + length].to_vec();
-                let to = dice.below(characters.len());
-                characters.splice(to..to, copy);
-            }
-            _ => characters.insert(at, odd[dice.below(odd.len())]),
-        }
-        if characters.is_empty() {
-            characters.push('a');
-        }
-    }
-    characters.into_iter().collect()
 }

@@ -14,6 +14,10 @@ const MOST_SCHEMAS: usize = 10_000;
 /// Schemas around a schema.
 const DEEPEST: usize = 64;
 
+/// Members of one object: compiling takes a time that grows with the square of their number, some
+/// 0.5 s for so many.
+const MOST_MEMBERS: usize = 1_000;
+
 /// Notices that are kept; the last one says how many more there were.
 const MOST_NOTICES: usize = 16;
 
@@ -255,6 +259,10 @@ impl<'a> Walk<'a> {
         let Value::Object(schemas) = value else {
             return Err(wrong(path, "expected an object of schemas"));
         };
+        if schemas.len() > MOST_MEMBERS {
+            let message = format!("has {} members, more than {MOST_MEMBERS}", schemas.len());
+            return Err(wrong(path, message));
+        }
         let mut written = Map::new();
         for (name, schema) in schemas {
             let at = format!("{path}.{name}");
