@@ -246,7 +246,8 @@ fn streams_go_on_while_a_grammar_is_compiled() {
         readers.into_iter().map(|reader| reader.join().expect("a reader")).max().expect("streams")
     });
     let events = compiling.read();
-    assert_eq!(events.last().expect("an end").status, FLUID_OK);
+    let last = events.last().expect("an end");
+    assert_eq!(last.status, FLUID_OK, "{}", last.text);
     eprintln!("longest wait for a token while a grammar is compiled: {worst:?}");
     assert!(worst < STALL_BOUND, "{worst:?}");
 }

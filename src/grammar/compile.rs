@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 
-use llguidance::api::{ParserLimits, TopLevelGrammar};
+use llguidance::api::{GrammarInit, ParserLimits, TopLevelGrammar};
 use llguidance::earley::SlicedBiasComputer;
 use llguidance::toktrie::InferenceCapabilities;
-use llguidance::{Matcher, ParserFactory};
+use llguidance::{Logger, Matcher, ParserFactory};
 use parking_lot::Mutex;
 
 use super::constraint::Engine;
@@ -25,14 +25,17 @@ const DEEPEST: usize = 100;
 /// Characters of a message of llguidance, which may quote the grammar.
 const LONGEST_REASON: usize = 400;
 
-/// What llguidance may spend. At these limits compiling took at most some seconds here and
-/// a token 50 ms; a grammar that needs more ends in an error.
-fn limits() -> ParserLimits {
+/// What llguidance may spend; a grammar that needs more ends in an error. The model's other jobs
+/// wait while a token's mask is computed, and items are what costs: the worst grammar that we found
+/// took some 40 ms for 30,000. Those of a schema are cheap, for they are not ambiguous; an object
+/// of 1,000 optional members has 4,000 wherever the next may begin.
+fn limits(source: &Source) -> ParserLimits {
+    let is_schema = matches!(source, Source::JsonObject | Source::JsonSchema(_));
     ParserLimits {
-        max_items_in_row: 20_000,
+        max_items_in_row: 5_000,
         initial_lexer_fuel: 1_000_000,
         step_lexer_fuel: 200_000,
-        step_max_items: 100_000,
+        step_max_items: if is_schema { 150_000 } else { 30_000 },
         max_lexer_states: 50_000,
         max_grammar_size: 200_000,
         precompute_large_lexemes: true,
@@ -67,10 +70,8 @@ impl Compiler {
     pub fn new(tokens: Tokens) -> Result<Self> {
         let slices = SlicedBiasComputer::general_slices();
         let capabilities = InferenceCapabilities::default();
-        let mut factory = ParserFactory::new(tokens.env(), capabilities, &slices)
+        let factory = ParserFactory::new(tokens.env(), capabilities, &slices)
             .map_err(|error| Error::new(crate::error::ErrorKind::Internal, error.to_string()))?;
-        factory.quiet();
-        *factory.limits_mut() = limits();
         Ok(Self { tokens, factory, kept: Mutex::default() })
     }
 
@@ -111,7 +112,12 @@ impl Compiler {
                 (Engine::Gbnf(Box::new(machine)), Vec::new())
             }
             source => {
-                let parser = self.factory.create_parser(top_level(source));
+                let parser = self.factory.create_parser_from_init_ext(
+                    GrammarInit::Serialized(top_level(source)),
+                    Logger::new(0, 0),
+                    InferenceCapabilities::default(),
+                    limits(source),
+                );
                 let mut parser = parser.map_err(|error| wrong(&format!("{error:#}")))?;
                 let warnings = parser.grammar_warnings();
                 (Engine::Guidance(Box::new(Matcher::new(Ok(parser)))), warnings)

@@ -15,8 +15,9 @@ use super::read::Result;
 use super::rules::{Rules, Symbol};
 use crate::grammar::Tokens;
 
-/// Symbols looked at for one token, after which it is an error: some 50 ms.
-const FUEL: u32 = 1_000_000;
+/// Symbols looked at for one token, after which it is an error: the other jobs wait meanwhile, some
+/// 20 ms.
+const FUEL: u32 = 400_000;
 
 /// Sets of stacks that are remembered from token to token, a kilobyte each.
 const MOST_REMEMBERED: usize = 4_000;
