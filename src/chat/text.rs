@@ -81,6 +81,11 @@ impl TextFilter {
         self.release()
     }
 
+    /// Whether the bytes so far end with a whole character.
+    pub fn is_whole(&self) -> bool {
+        self.tail.is_empty()
+    }
+
     /// The stop string that ended the text.
     pub fn matched(&self) -> Option<&str> {
         let found = self.found.filter(|_| self.stopped)?;
