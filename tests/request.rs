@@ -62,12 +62,10 @@ fn wrong_fields_are_refused_with_their_path() {
 #[test]
 fn fields_that_openai_has_and_this_build_lacks_are_refused() {
     for (field, path) in [
-        (r#""tools": [{}]"#, "tools"),
+        (r#""functions": [{}]"#, "functions"),
         (r#""n": 2"#, "n"),
         (r#""logprobs": true"#, "logprobs"),
         (r#""response_format": {"type": "xml"}"#, "response_format.type"),
-        (r#""tool_choice": "auto""#, "tool_choice"),
-        (r#""reasoning_effort": "low""#, "reasoning_effort"),
     ] {
         let (kind, message) = refusal(&format!(r#"{{"prompt": "x", {field}}}"#));
         assert_eq!(kind, ErrorKind::Unsupported, "{field}");
@@ -89,7 +87,7 @@ fn what_openai_clients_send_is_accepted() {
     let request = GenerateRequest::parse(
         r#"{"model": "m", "messages": [{"role": "system", "content": "s"},
             {"role": "user", "name": "u", "content": [{"type": "text", "text": "a"}]},
-            {"role": "assistant", "content": null, "tool_calls": [{"id": "1"}]}],
+            {"role": "assistant", "content": null, "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": "{}"}}]}],
             "stream": true, "stream_options": {"include_usage": true}, "n": 1, "user": "me",
             "response_format": {"type": "text"}, "tool_choice": "none", "logprobs": false,
             "max_tokens": 5, "max_completion_tokens": 7, "stop": null, "seed": -1,
@@ -122,4 +120,103 @@ fn options_refuse_what_they_do_not_know() {
     assert!(error.message().starts_with("threads: "), "{error}");
     let error = EngineOptions::parse("[]").expect_err("not an object");
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+}
+
+#[test]
+fn what_is_wrong_with_tools_is_named() {
+    let refusal = |fields: &str| {
+        let request = format!(r#"{{"messages": [{{"role": "user", "content": "?"}}], {fields}}}"#);
+        let error = GenerateRequest::parse(&request).expect_err(fields);
+        (error.kind(), error.message().to_owned())
+    };
+    let tool = |inner: &str| format!(r#""tools": [{{"type": "function", "function": {inner}}}]"#);
+    let f = r#"{"type": "function", "function": {"name": "f"}}"#;
+    for (fields, path) in [
+        (r#""tools": {}"#.to_owned(), "tools: "),
+        (r#""tools": [1]"#.to_owned(), "tools[0]: "),
+        (r#""tools": [{}]"#.to_owned(), "tools[0].type: "),
+        (r#""tools": [{"type": "robot"}]"#.to_owned(), "tools[0].type: "),
+        (r#""tools": [{"type": "function"}]"#.to_owned(), "tools[0].function: "),
+        (tool("{}"), "tools[0].function.name: is missing"),
+        (tool(r#"{"name": ""}"#), "tools[0].function.name: "),
+        (tool(r#"{"name": "a b"}"#), "tools[0].function.name: "),
+        (tool(&format!(r#"{{"name": "{}"}}"#, "x".repeat(65))), "tools[0].function.name: "),
+        (tool(r#"{"name": "f", "description": 1}"#), "tools[0].function.description: "),
+        (tool(r#"{"name": "f", "strict": 1}"#), "tools[0].function.strict: "),
+        (tool(r#"{"name": "f", "parameters": []}"#), "tools[0].function.parameters: "),
+        (
+            tool(r#"{"name": "f", "parameters": {"type": "string"}}"#),
+            "tools[0].function.parameters.type: ",
+        ),
+        (
+            tool(r#"{"name": "f", "parameters": {"type": ["object"]}}"#),
+            "tools[0].function.parameters.type: ",
+        ),
+        (
+            tool(r#"{"name": "f", "parameters": {"properties": []}}"#),
+            "tools[0].function.parameters.properties: ",
+        ),
+        (
+            tool(r#"{"name": "f", "parameters": {"required": "a"}}"#),
+            "tools[0].function.parameters.required: ",
+        ),
+        (format!(r#""tools": [{f}, {f}]"#), "tools[1].function.name: "),
+        (format!(r#""tools": [{}]"#, vec![f; 129].join(", ")), "tools: 129 tools are more"),
+        (r#""tool_choice": "auto""#.to_owned(), "tool_choice: there are no tools"),
+        (r#""tool_choice": "required""#.to_owned(), "tool_choice: "),
+        (format!(r#""tools": [{f}], "tool_choice": "maybe""#), "tool_choice: "),
+        (format!(r#""tools": [{f}], "tool_choice": 1"#), "tool_choice: "),
+        (format!(r#""tools": [{f}], "tool_choice": {{}}"#), "tool_choice.type: "),
+        (
+            format!(r#""tools": [{f}], "tool_choice": {{"type": "function"}}"#),
+            "tool_choice.function: ",
+        ),
+        (
+            format!(r#""tools": [{f}], "tool_choice": {{"type": "function", "function": {{}}}}"#),
+            "tool_choice.function.name: ",
+        ),
+        (
+            format!(
+                r#""tools": [{f}], "tool_choice": {{"type": "function", "function": {{"name": "g"}}}}"#
+            ),
+            "tool_choice.function.name: ",
+        ),
+        (
+            format!(
+                r#""tools": [{f}], "tool_choice": {{"type": "allowed_tools", "allowed_tools": {{"tools": []}}}}"#
+            ),
+            "tool_choice.allowed_tools.tools: ",
+        ),
+        (format!(r#""tools": [{f}], "parallel_tool_calls": 1"#), "parallel_tool_calls: "),
+        (r#""reasoning_effort": "some""#.to_owned(), "reasoning_effort: "),
+        (r#""enable_thinking": "yes""#.to_owned(), "enable_thinking: "),
+        (r#""reasoning_format": "xml""#.to_owned(), "reasoning_format: "),
+        (r#""reasoning_budget": -2"#.to_owned(), "reasoning_budget: "),
+        (r#""thinking_budget_tokens": 1.5"#.to_owned(), "thinking_budget_tokens: "),
+    ] {
+        let (kind, message) = refusal(&fields);
+        assert_eq!(kind, ErrorKind::InvalidRequest, "{fields}: {message}");
+        assert!(message.starts_with(path), "{fields}: {message}");
+    }
+    for fields in [
+        r#""tools": [{"type": "custom", "custom": {}}]"#.to_owned(),
+        format!(r#""tools": [{f}], "response_format": {{"type": "json_object"}}"#),
+        format!(r#""tools": [{f}], "regex": "a+""#),
+    ] {
+        assert_eq!(refusal(&fields).0, ErrorKind::Unsupported, "{fields}");
+    }
+    for messages in [
+        r#"[{"role": "tool", "content": "1"}]"#,
+        r#"[{"role": "assistant", "content": "", "tool_calls": [1]}]"#,
+        r#"[{"role": "assistant", "content": "", "tool_calls": [{"id": "1"}]}]"#,
+        r#"[{"role": "assistant", "content": "", "tool_calls": [{"function": {}}]}]"#,
+        r#"[{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": 1}}]}]"#,
+    ] {
+        let request = format!(r#"{{"messages": {messages}}}"#);
+        let error = GenerateRequest::parse(&request).expect_err(messages);
+        assert!(error.message().starts_with("messages[0].tool"), "{messages}: {error}");
+    }
+    let request = format!(r#"{{"prompt": "?", "tools": [{f}]}}"#);
+    let error = GenerateRequest::parse(&request).expect_err("no chat");
+    assert!(error.message().starts_with("tools: "), "{error}");
 }

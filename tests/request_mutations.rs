@@ -37,6 +37,13 @@ const REQUESTS: &[&str] = &[
     r#"{"prompt": "", "max_tokens": 4, "grammar": "root ::= [a-c]+ (\"x\" | root)? # or\n", "regex": null}"#,
     r#"{"prompt": "", "max_tokens": 4, "lark": "start: A \"b\"*\nA: /[x-z]{2}/"}"#,
     r#"{"prompt": "", "max_tokens": 4, "regex": "(yes|no) [0-9]{1,3}", "response_format": {"type": "text"}}"#,
+    // Read whole, and refused for its prompt: grammars are not what is damaged here.
+    r#"{"prompt": "Hi", "tools": [{"type": "function", "function": {"name": "f", "description": "d", "strict": false,
+        "parameters": {"type": "object", "properties": {"a": {"enum": ["x"]}}, "required": ["a"]}}},
+        {"type": "function", "function": {"name": "g-2"}}], "tool_choice": {"type": "allowed_tools", "allowed_tools":
+        {"mode": "required", "tools": [{"type": "function", "function": {"name": "g-2"}}]}}, "max_tokens": 2,
+        "parallel_tool_calls": false, "reasoning_effort": "low", "enable_thinking": true, "reasoning_budget": 3,
+        "reasoning_format": "auto"}"#,
 ];
 
 const ENGINE_OPTIONS: &[&str] = &["{}", r#"{"max_queue": 4, "event_queue": 2}"#];

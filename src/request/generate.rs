@@ -7,6 +7,8 @@ use serde_json::{Map, Value};
 
 use super::fields::{kind, Fields};
 use super::grammar::grammar;
+use super::reasoning::Reasoning;
+use super::tools::{self, Tools};
 use super::{messages, options, parse_object};
 use crate::error::{Error, Result};
 use crate::grammar::Grammar;
@@ -68,6 +70,10 @@ pub struct ContextShift {
 pub struct GenerateRequest {
     /// What to continue.
     pub prompt: Prompt,
+    /// The functions that the model may call, for a chat.
+    pub tools: Option<Tools>,
+    /// How a chat's answer is thought over.
+    pub reasoning: Reasoning,
     /// How tokens are drawn.
     pub sampling: SamplingFields,
     /// Tokens to generate at most; by default as many as the context holds.
@@ -91,7 +97,7 @@ pub struct GenerateRequest {
 
 /// OpenAI's fields that change nothing here: accounting of its service, or delivery,
 /// which the callback decides.
-const ACCEPTED: [&str; 12] = [
+const ACCEPTED: [&str; 11] = [
     "stream",
     "stream_options",
     "user",
@@ -101,18 +107,15 @@ const ACCEPTED: [&str; 12] = [
     "safety_identifier",
     "prompt_cache_key",
     "prompt_cache_retention",
-    "parallel_tool_calls",
     "verbosity",
     "modalities",
 ];
 
 /// OpenAI's fields that would change the answer and that this build lacks.
-const LACKING: [&str; 12] = [
-    "tools",
+const LACKING: [&str; 10] = [
     "functions",
     "function_call",
     "top_logprobs",
-    "reasoning_effort",
     "audio",
     "prediction",
     "web_search_options",
@@ -128,8 +131,16 @@ impl GenerateRequest {
         let map = parse_object(text, "request")?;
         let mut fields = Fields::new("", &map);
         refuse_lacking(&mut fields)?;
+        let prompt = prompt(&mut fields)?;
+        let (tools, grammar) = (tools(&mut fields, &prompt)?, grammar(&mut fields)?);
+        if let (Some(_), Some(grammar)) = (&tools, &grammar) {
+            let message = "cannot be held together with tools; leave one of them out";
+            return Err(Error::unsupported(&grammar.field, message));
+        }
         let request = Self {
-            prompt: prompt(&mut fields)?,
+            tools,
+            reasoning: Reasoning::read(&mut fields)?,
+            prompt,
             sampling: sampling(&mut fields)?,
             max_tokens: max_tokens(&mut fields)?,
             stop: stop(&mut fields)?,
@@ -137,7 +148,7 @@ impl GenerateRequest {
             cache_prompt: fields.boolean("cache_prompt")?.unwrap_or(true),
             context_shift: context_shift(&mut fields)?,
             deadline: options::deadline(&mut fields)?,
-            grammar: grammar(&mut fields)?,
+            grammar,
             model: fields.string("model")?.map(str::to_owned),
         };
         for key in fields.unknown() {
@@ -164,10 +175,15 @@ fn refuse_lacking(fields: &mut Fields<'_>) -> Result<()> {
     if fields.integer("n", 1..=128)?.is_some_and(|n| n > 1) {
         return Err(Error::unsupported("n", "only 1 is supported by this build"));
     }
-    if fields.value("tool_choice").is_some_and(|choice| choice != "none") {
-        return Err(Error::unsupported("tool_choice", "only \"none\" is supported by this build"));
-    }
     Ok(())
+}
+
+fn tools(fields: &mut Fields<'_>, prompt: &Prompt) -> Result<Option<Tools>> {
+    let tools = tools::read(fields)?;
+    if tools.is_some() && !matches!(prompt, Prompt::Chat { .. }) {
+        return Err(Error::invalid_request("tools", "belong to a chat; give messages, not prompt"));
+    }
+    Ok(tools)
 }
 
 fn prompt(fields: &mut Fields<'_>) -> Result<Prompt> {

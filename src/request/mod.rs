@@ -7,12 +7,16 @@ mod grammar;
 mod kv_options;
 mod messages;
 mod options;
+mod reasoning;
+mod tools;
 mod transcribe;
 mod vad;
 
 pub use generate::{ContextShift, GenerateRequest, Prompt, SamplingFields};
 pub use kv_options::{CacheType, FlashAttention, KvOptions, ThreadOptions, ThreadPriority};
 pub use options::{EngineOptions, LoadOptions};
+pub use reasoning::Reasoning;
+pub use tools::{Function, Tools};
 pub use transcribe::{ResponseFormat, SpeechTask, TranscribeRequest};
 pub use vad::VadOptions;
 
