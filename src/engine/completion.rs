@@ -29,11 +29,28 @@ pub struct Timings {
     pub predicted: Duration,
 }
 
+/// A call of a tool, as far as it came.
+#[derive(Debug, Clone)]
+pub struct ToolCall {
+    /// What a message with its result names it by.
+    pub id: String,
+    /// The function.
+    pub name: String,
+    /// JSON, or its beginning where the answer was cut off.
+    pub arguments: String,
+}
+
 /// One answer, whole or as far as it came.
 #[derive(Debug, Clone, Default)]
 pub struct Choice {
     /// Its text.
     pub content: String,
+    /// The reasoning before it.
+    pub reasoning: String,
+    /// Tokens of the reasoning, with its markup.
+    pub reasoning_tokens: usize,
+    /// Calls of tools.
+    pub calls: Vec<ToolCall>,
     /// Why it ended, in OpenAI's words.
     pub finish_reason: Option<&'static str>,
 }
@@ -43,7 +60,7 @@ impl Choice {
         match shape {
             Shape::Chat => json!({
                 "index": index,
-                "message": {"role": "assistant", "content": self.content},
+                "message": self.message(),
                 "logprobs": null,
                 "finish_reason": self.finish_reason,
             }),
@@ -54,6 +71,26 @@ impl Choice {
                 "finish_reason": self.finish_reason,
             }),
         }
+    }
+}
+
+impl Choice {
+    fn message(&self) -> Value {
+        let mut message = json!({"role": "assistant", "content": self.content});
+        if !self.reasoning.is_empty() {
+            message["reasoning_content"] = self.reasoning.as_str().into();
+        }
+        if !self.calls.is_empty() {
+            if self.content.is_empty() {
+                message["content"] = Value::Null;
+            }
+            let calls = self.calls.iter().map(|call| {
+                let function = json!({"name": call.name, "arguments": call.arguments});
+                json!({"id": call.id, "type": "function", "function": function})
+            });
+            message["tool_calls"] = calls.collect();
+        }
+        message
     }
 }
 
@@ -126,16 +163,25 @@ impl Completion {
             "created": self.created,
             "model": self.model,
             "choices": choices.collect::<Vec<_>>(),
-            "usage": {
-                "prompt_tokens": self.prompt_tokens,
-                "completion_tokens": self.completion_tokens,
-                "total_tokens": self.prompt_tokens + self.completion_tokens,
-                "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
-            },
+            "usage": self.usage(),
             "seed": self.seed,
             "timings": self.timings_json(),
         })
         .to_string()
+    }
+
+    fn usage(&self) -> Value {
+        let mut usage = json!({
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": self.prompt_tokens + self.completion_tokens,
+            "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
+        });
+        if self.shape == Shape::Chat {
+            let reasoning: usize = self.choices.iter().map(|choice| choice.reasoning_tokens).sum();
+            usage["completion_tokens_details"] = json!({"reasoning_tokens": reasoning});
+        }
+        usage
     }
 
     fn timings_json(&self) -> Value {

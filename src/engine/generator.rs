@@ -8,16 +8,17 @@ use serde_json::json;
 use serde_json::{Map, Value};
 
 use super::completion::{entropy, Completion, Shape};
+use super::conversation::{Chat, Conversation, Prepared};
 use super::grammars::Grammars;
 use super::intake::Intake;
 use super::job::{Job, Outcome};
 use super::model::Setup;
 use super::slot::{Input, Task};
 use super::states::{check_target, States};
+use super::writer::Reading;
 use crate::backend::{Limits, ModelInfo, SamplingDefaults, Vocab};
-use crate::chat::{Template, CHATML};
 use crate::error::{Error, Result};
-use crate::log::log;
+use crate::grammar::Grammar;
 use crate::request::{GenerateRequest, Prompt, SamplingFields};
 use crate::sampling::Params;
 
@@ -28,8 +29,7 @@ pub(super) struct Generator {
     sampling: SamplingDefaults,
     limits: Limits,
     vocab: Arc<Vocab>,
-    template: Template,
-    source: String,
+    conversation: Conversation,
     states: Arc<States>,
     grammars: Arc<Grammars>,
     intake: Arc<Intake<Task>>,
@@ -41,12 +41,11 @@ impl Generator {
         info: &ModelInfo,
         limits: Limits,
         vocab: Arc<Vocab>,
-        template: Option<String>,
+        conversation: Conversation,
         states: Arc<States>,
         grammars: Arc<Grammars>,
         setup: Setup,
     ) -> Result<(Self, Receiver<Task>)> {
-        let (template, source) = choose_template(info, template)?;
         let (intake, tasks) = Intake::new(setup);
         let generator = Self {
             name: info.name.clone(),
@@ -54,8 +53,7 @@ impl Generator {
             sampling: info.sampling.clone(),
             limits,
             vocab,
-            template,
-            source,
+            conversation,
             states,
             grammars,
             intake: Arc::new(intake),
@@ -67,13 +65,13 @@ impl Generator {
     pub(super) fn describe(&self, info: &mut Map<String, Value>) {
         info.insert("context_length".into(), json!(self.limits.n_ctx));
         info.insert("n_parallel".into(), json!(self.limits.n_parallel));
-        info.insert("chat_template".into(), json!(self.source));
+        self.conversation.describe(info);
     }
 
     /// Starts a generation.
     pub(super) fn generate(&self, request: GenerateRequest) -> Result<Arc<Job>> {
-        let (deadline, grammar) = (request.deadline, request.grammar.clone());
-        let task = self.task(request, None)?;
+        let deadline = request.deadline;
+        let (task, grammar) = self.task(request, None)?;
         let Some(grammar) = grammar else { return self.intake.send(task, deadline) };
         let job = Arc::clone(&task.job);
         // Compiling counts.
@@ -86,7 +84,7 @@ impl Generator {
     pub(super) fn save_state(&self, request: GenerateRequest, path: &str) -> Result<Arc<Job>> {
         check_target(path)?;
         let deadline = request.deadline;
-        let task = self.task(request, Some(path.to_owned()))?;
+        let (task, _) = self.task(request, Some(path.to_owned()))?;
         self.intake.send(task, deadline)
     }
 
@@ -97,17 +95,22 @@ impl Generator {
         Ok(job)
     }
 
-    fn task(&self, request: GenerateRequest, save: Option<String>) -> Result<Task> {
+    /// The worker's task, and the grammar that it still has to get.
+    fn task(
+        &self,
+        request: GenerateRequest,
+        save: Option<String>,
+    ) -> Result<(Task, Option<Grammar>)> {
         self.check_tokens(&request)?;
         let seed = request.sampling.seed.unwrap_or_else(random_seed);
-        let (input, shape) = self.input(&request.prompt)?;
+        let Asked { input, shape, grammar, reading } = self.asked(&request)?;
         let name = request.model.unwrap_or_else(|| self.name.clone());
         let completion = Completion::new(shape, name, seed);
         let job = self.intake.job(match save {
             None => Outcome::Completion(Box::new(completion.clone())),
             Some(_) => Outcome::Nothing,
         })?;
-        Ok(Task {
+        let task = Task {
             job,
             input,
             params: sampling_params(request.sampling, &self.sampling),
@@ -118,25 +121,43 @@ impl Generator {
             cache_prompt: request.cache_prompt,
             context_shift: request.context_shift,
             grammar: None,
+            reading,
             completion,
             save,
-        })
+        };
+        Ok((task, grammar))
     }
 
-    fn input(&self, prompt: &Prompt) -> Result<(Input, Shape)> {
-        Ok(match prompt {
-            Prompt::Tokens(tokens) => (Input::Tokens(tokens.clone()), Shape::Text),
+    /// What the request says to the worker: prompt, form of the result, and for a chat what calls
+    /// may look like and how the answer is read.
+    fn asked(&self, request: &GenerateRequest) -> Result<Asked> {
+        let raw = |input| Asked {
+            input,
+            shape: Shape::Text,
+            grammar: request.grammar.clone(),
+            reading: Reading::default(),
+        };
+        let (messages, variables) = match &request.prompt {
+            Prompt::Tokens(tokens) => return Ok(raw(Input::Tokens(tokens.clone()))),
             Prompt::Text(text) => {
                 let text = text.clone();
-                (Input::Text { text, special: true }, Shape::Text)
+                return Ok(raw(Input::Text { text, special: true }));
             }
-            Prompt::Chat { messages, variables } => {
-                let text = self.template.render(messages, None, true, variables)?;
-                // A template that writes the begin token itself must not get a second one.
-                let special = self.bos.is_empty() || !text.starts_with(&self.bos);
-                (Input::Text { text, special }, Shape::Chat)
-            }
-        })
+            Prompt::Chat { messages, variables } => (messages, variables),
+        };
+        let chat = Chat {
+            messages,
+            variables,
+            tools: request.tools.as_ref(),
+            reasoning: &request.reasoning,
+            has_grammar: request.grammar.is_some(),
+        };
+        let Prepared { prompt: text, grammar, reading } = self.conversation.prepare(&chat)?;
+        // A template that writes the begin token itself must not get a second one.
+        let special = self.bos.is_empty() || !text.starts_with(&self.bos);
+        let input = Input::Text { text, special };
+        let grammar = grammar.or_else(|| request.grammar.clone());
+        Ok(Asked { input, shape: Shape::Chat, grammar, reading })
     }
 
     /// Token ids reach native code: they must be of this vocabulary.
@@ -159,24 +180,17 @@ impl Generator {
     }
 }
 
+/// A request, as far as it concerns what is said.
+struct Asked {
+    input: Input,
+    shape: Shape,
+    grammar: Option<Grammar>,
+    reading: Reading,
+}
+
 /// Within 53 bits, so that every JSON reader can hand the result's `seed` back unchanged.
 fn random_seed() -> u64 {
     entropy() >> 11
-}
-
-/// The template of the load options, else the model's own, else ChatML; and its source.
-fn choose_template(info: &ModelInfo, given: Option<String>) -> Result<(Template, String)> {
-    let is_given = given.is_some();
-    let source = given.or_else(|| info.chat_template.clone()).unwrap_or_else(|| {
-        log!(Warn, "{}: has no chat template; using ChatML", info.name);
-        CHATML.to_owned()
-    });
-    let template =
-        Template::new(&source, &info.bos, &info.eos).map_err(|error| match is_given {
-            true => Error::invalid_request("chat_template", error.message()),
-            false => error,
-        })?;
-    Ok((template, source))
 }
 
 fn sampling_params(fields: SamplingFields, defaults: &SamplingDefaults) -> Params {

@@ -17,10 +17,6 @@ use super::speech::Transcript;
 use super::states::StateResult;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Events that may follow a token's without asking for room: the text that was held back.
-/// The final event always has a place.
-const HELD_BACK: usize = 1;
-
 /// Why a job should stop before it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopCause {
@@ -241,7 +237,17 @@ impl Job {
     /// Queues an event of a running job; [`has_room`](Self::has_room) was asked before.
     pub fn push(&self, event: Event) {
         let mut state = self.state.lock();
-        debug_assert!(state.unbounded || state.events.len() < self.capacity + HELD_BACK);
+        debug_assert!(state.unbounded || state.events.len() < self.capacity);
+        if state.phase != Phase::Ended {
+            state.events.push_back(event);
+            self.announce(&mut state);
+        }
+    }
+
+    /// Queues an event that follows another at once, which asked for room for both: a token seldom
+    /// decides more than one thing.
+    pub fn push_further(&self, event: Event) {
+        let mut state = self.state.lock();
         if state.phase != Phase::Ended {
             state.events.push_back(event);
             self.announce(&mut state);

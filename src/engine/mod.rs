@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod completion;
+mod conversation;
 mod errands;
 pub mod event;
 mod generator;

@@ -19,6 +19,8 @@ pub(super) struct Picker {
     sampler: Sampler,
     is_greedy: bool,
     grammar: Option<Constraint>,
+    /// What comes next without being drawn, the last of it first.
+    forced: Vec<u32>,
 }
 
 impl Picker {
@@ -34,11 +36,19 @@ impl Picker {
         for &token in prompt {
             sampler.accept(token);
         }
-        Self { sampler, is_greedy, grammar }
+        Self { sampler, is_greedy, grammar, forced: Vec::new() }
+    }
+
+    /// The next picks are `tokens`, whatever the model would say.
+    pub(super) fn force(&mut self, tokens: &[u32]) {
+        self.forced = tokens.iter().rev().copied().collect();
     }
 
     /// Draws from `logits`, one for each token of the vocabulary, which are changed.
     pub(super) fn pick(&mut self, logits: &mut [f32]) -> Result<Picked> {
+        if let Some(token) = self.forced.pop() {
+            return Ok(Picked { token, logprob: f32::NAN });
+        }
         let drawn = match &mut self.grammar {
             Some(grammar) => within(grammar, &mut self.sampler, self.is_greedy, logits)?,
             None => self.sampler.sample(logits),

@@ -11,7 +11,7 @@ use super::job::{Job, Outcome};
 use super::picker::Picker;
 use super::state_file::Saved;
 use super::states::{Save, COMPUTED};
-use super::writer::Writer;
+use super::writer::{Reading, Writer};
 use crate::backend::{BatchToken, Limits, Vocab};
 use crate::error::{Error, Result};
 use crate::grammar::Constraint;
@@ -41,6 +41,8 @@ pub(super) struct Task {
     pub(super) context_shift: Option<ContextShift>,
     /// What the answer has to look like, once that is compiled.
     pub(super) grammar: Option<Constraint>,
+    /// How the answer is read.
+    pub(super) reading: Reading,
     pub(super) completion: Completion,
     /// A file to save the prompt's state to, all but its last token; nothing is generated then.
     pub(super) save: Option<String>,
@@ -116,7 +118,7 @@ impl Slot {
                 &tokens,
                 task.grammar.take(),
             ),
-            writer: Writer::new(std::mem::take(&mut task.stop)),
+            writer: Writer::new(std::mem::take(&mut task.stop), std::mem::take(&mut task.reading)),
             admitted,
             seated: false,
             stalled: None,
@@ -268,6 +270,9 @@ impl Slot {
         let first = *self.first_token.get_or_insert(at);
         self.task.completion.timings.prompt = first - self.admitted;
         self.task.completion.timings.predicted = at - first;
+        if let Some(tokens) = self.writer.due() {
+            self.picker.force(&tokens);
+        }
         let picked = match self.picker.pick(logits) {
             Ok(picked) => picked,
             Err(error) => return Step::End(Ending::Failed(error)),

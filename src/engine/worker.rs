@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
+use super::conversation::Conversation;
 use super::errands::Errands;
 use super::event::{Body, Ending, Event};
 use super::generator::Generator;
@@ -173,17 +174,18 @@ impl Worker {
         options: LoadOptions,
         setup: Setup,
     ) -> Result<(Arc<Model>, Service)> {
-        let LoadedText { backend, limits, vocab, info, fingerprint, check_state } = loaded;
+        let LoadedText { mut backend, limits, vocab, info, fingerprint, check_state } = loaded;
+        let tokenize = |text: &str| backend.tokenize(text, false);
+        let conversation = Conversation::new(&info, options.chat_template, &vocab, tokenize)?;
         let vocab = Arc::new(vocab);
         let (signal, errands) = (self.signal.clone(), Arc::clone(&self.errands));
         let format = (fingerprint, check_state);
         let (states, arrivals) = States::new(format, limits, vocab.len(), signal, errands);
         let (signal, arrivals) = (self.signal.clone(), (Arc::clone(&states), arrivals));
         let scheduler = Scheduler::new(backend, limits, Arc::clone(&vocab), signal, arrivals);
-        let template = options.chat_template;
         let grammars = Grammars::new(Arc::clone(&vocab), Arc::clone(&self.errands));
         let (generator, tasks) =
-            Generator::new(&info, limits, vocab, template, states, grammars, setup.clone())?;
+            Generator::new(&info, limits, vocab, conversation, states, grammars, setup.clone())?;
         let model = Model::new(info, Skill::Text(Box::new(generator)), setup, Arc::clone(self));
         Ok((model, Service::Text(Box::new(scheduler), tasks)))
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::status::{self, fluid_status, FLUID_OK};
-use crate::engine::event::{Body, Event};
+use crate::engine::event::{Body, Event, Part};
 use crate::engine::job::Job;
 
 /// What an event tells. Skip kinds you do not know.
@@ -29,6 +29,13 @@ pub const FLUID_EVENT_LANGUAGE: fluid_event_kind = 4;
 /// Something is not as asked, such as the device that is used; `text` says what and why, in one
 /// line. The job goes on.
 pub const FLUID_EVENT_NOTICE: fluid_event_kind = 5;
+/// Like `FLUID_EVENT_TOKEN`, but `text` is the model's reasoning, which stands before its answer.
+pub const FLUID_EVENT_REASONING: fluid_event_kind = 6;
+/// A call of a tool begins or goes on: `json` is OpenAI's delta, at first
+/// `{"index":0,"id":"call_...","type":"function","function":{"name":"...","arguments":""}}`, then
+/// `{"index":0,"function":{"arguments":"..."}}` with the next piece. `text` is empty. `token` is the
+/// token's id; of a token that decides several things only the first event has it, others have -1.
+pub const FLUID_EVENT_TOOL_CALL: fluid_event_kind = 7;
 /// The job's one end: `status` tells how, and `json` holds the result of a generation or a
 /// transcription: what `fluid_job_json` gives, so plain text where the format asked for is one.
 pub const FLUID_EVENT_END: fluid_event_kind = 100;
@@ -134,7 +141,11 @@ impl EventBox {
                 raw.progress = f64::from(progress);
             }
             Body::Token(token) => {
-                raw.kind = FLUID_EVENT_TOKEN;
+                raw.kind = match token.part {
+                    Part::Content => FLUID_EVENT_TOKEN,
+                    Part::Reasoning => FLUID_EVENT_REASONING,
+                    Part::ToolCall => FLUID_EVENT_TOOL_CALL,
+                };
                 raw.choice = token.choice as i32;
                 raw.token = token.id.map_or(-1, |id| id as i32);
                 raw.logprob = token.logprob;

@@ -24,7 +24,7 @@ use crate::request::GenerateRequest;
 /// model file recommends, else as in llama.cpp: temperature 0.8, top_k 40, top_p 0.95, min_p
 /// 0.05, no penalties, a random seed; and no `max_tokens` means until the model stops or the context
 /// is full. `model`, `user`, `stream` and the like are accepted and change nothing. A field that
-/// OpenAI defines and this build lacks (`tools`, `logprobs`, `n` above 1) is refused; a field that nobody defines is ignored, which only the log tells.
+/// OpenAI defines and this build lacks (`logprobs`, `n` above 1) is refused; a field that nobody defines is ignored, which only the log tells.
 ///
 /// | field | meaning | default |
 /// |---|---|---|
@@ -52,14 +52,33 @@ use crate::request::GenerateRequest;
 /// the last sixteen of a model stay compiled. What is wrong with one comes with the final event, as
 /// `FLUID_ERROR_INVALID_REQUEST` with its place.
 ///
+/// A chat may call tools and reason before it answers:
+///
+/// | field | meaning | default |
+/// |---|---|---|
+/// | `tools` | up to 128 functions with a name, a description and `parameters`, a JSON schema of an object | none |
+/// | `tool_choice` | "auto", "none" (the model is not told of them), "required", `{"type": "function", "function": {"name": ...}}` for one call of that, or OpenAI's `allowed_tools` | "auto" |
+/// | `parallel_tool_calls` | an answer may have several calls | true |
+/// | `reasoning_effort` | "none", "minimal", "low", "medium", "high", "xhigh", for the template; "none" also is a budget of 0 | |
+/// | `enable_thinking` | for the template, which knows it as `thinking` too; false also is a budget of 0 | |
+/// | `reasoning_budget` | tokens of reasoning after which its end is forced: 0 for none, -1 for no limit; also as `reasoning_budget_tokens`, `thinking_budget_tokens`, `thinking_budget` | -1 |
+/// | `reasoning_format` | "auto" or "deepseek" tell reasoning apart; "none" leaves it in the content, with its markup | "auto" |
+///
+/// Arguments are always valid for their schema, unless the answer is cut off: what a model may draw is held to it, with
+/// "required" from the first token on, with "auto" from where a call begins; an object that lists its `properties` and does
+/// not say more has no others. Which form calls have goes by the model's chat template (`tool_format` in `fluid_model_info`;
+/// docs/c-api.md has the list). `tools` and a form of the answer cannot be asked for together.
+///
 /// `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` while a long prompt is read, a
-/// `FLUID_EVENT_TOKEN` for each token, and the final event, on this thread, and can cancel.
+/// `FLUID_EVENT_TOKEN`, `FLUID_EVENT_REASONING` or `FLUID_EVENT_TOOL_CALL` for each token, and the final event, on this thread, and can cancel.
 /// `user_data` is handed to it. It is not called while the job waits for a slot: where that may
 /// take long, set `deadline_ms`, or use `fluid_generate_start` and `fluid_job_cancel`.
 ///
 /// `out_json` may be `NULL`. On `FLUID_OK`, `FLUID_CANCELLED` and `FLUID_DEADLINE` `*out_json` is
 /// OpenAI's result object with the text so far, `usage` (`prompt_tokens_details.cached_tokens` is
-/// how much of the prompt was there already), `finish_reason` ("stop", "length", "cancelled",
+/// how much of the prompt was there already; of a chat, `completion_tokens_details.reasoning_tokens` how
+/// much of the answer was reasoning), `message.reasoning_content` and `message.tool_calls` where there are
+/// any, `finish_reason` ("stop", "length", "tool_calls", "cancelled",
 /// "deadline" or, in `fluid_job_json`, "error"), `seed` and `timings` (of which `prompt_n` counts what
 /// was computed); it is owned by the caller, free with `fluid_string_free`.
 ///

@@ -224,6 +224,27 @@ pub fn llama(seed: u64) -> Gguf {
     model
 }
 
+/// The same with further tokens, each with its type: 1 is text, 3 control, 4 user-defined.
+pub fn llama_with(seed: u64, tokens: &[(&str, i32)]) -> Gguf {
+    let mut model = Gguf::new(seed);
+    sizes(&mut model, "llama");
+    model.u32("llama.rope.dimension_count", 16).u32("llama.context_length", 4_096);
+    let n_vocab = bpe_vocabulary(&mut model) + tokens.len() as u64;
+    for (key, value) in &mut model.keys {
+        match (key.as_str(), value) {
+            ("tokenizer.ggml.tokens", Value::Texts(texts)) => {
+                texts.extend(tokens.iter().map(|(text, _)| text.as_bytes().to_vec()));
+            }
+            ("tokenizer.ggml.token_type", Value::I32s(types)) => {
+                types.extend(tokens.iter().map(|(_, kind)| *kind));
+            }
+            _ => {}
+        }
+    }
+    transformer(&mut model, n_vocab, &[]);
+    model
+}
+
 pub fn llama_spm(seed: u64) -> Gguf {
     let mut model = Gguf::new(seed);
     sizes(&mut model, "llama");

@@ -160,9 +160,11 @@ impl Event {
     }
 }
 
-/// The text that events carry, joined. The final event's is an error's message and not part of it.
+/// The text that events carry, joined, without reasoning. The final event's is an error's message
+/// and not part of it.
 pub fn text_of(events: &[Event]) -> String {
-    events.iter().filter(|event| !event.is_end()).map(|event| event.text.as_str()).collect()
+    let is_text = |event: &&Event| !event.is_end() && event.kind != FLUID_EVENT_REASONING;
+    events.iter().filter(is_text).map(|event| event.text.as_str()).collect()
 }
 
 /// The ids of the tokens that were drawn.
