@@ -40,7 +40,8 @@
  *   one thread at a time for each handle   fluid_job_next, fluid_queue_next
  *     (others get FLUID_ERROR_BUSY):
  *   not from inside the log callback       fluid_log_set, and what waits: fluid_load_model,
- *     (FLUID_ERROR_BUSY):                  fluid_generate, fluid_transcribe, fluid_model_save_state,
+ *     (FLUID_ERROR_BUSY):                  fluid_generate, fluid_transcribe, fluid_embed,
+ *                                          fluid_rerank, fluid_model_save_state,
  *                                          fluid_model_restore_state, fluid_job_next and
  *                                          fluid_queue_next with a timeout other than 0
  *   Event callbacks run on the thread that made the blocking call, and every function may be
@@ -226,9 +227,9 @@ typedef void (*fluid_log_fn)(fluid_log_level level, const char *line, void *user
 // A bug of this library; please report the message.
 #define FLUID_ERROR_INTERNAL (-70)
 
-// `progress` tells how far a load, a long prompt, a save or a restore is, from 0 to 1; or a
-// transcription: reading the audio counts as a twentieth, the rest goes by the share of it that is
-// done.
+// `progress` tells how far a load, a long prompt, a request of many texts, a save or a restore is,
+// from 0 to 1; or a transcription: reading the audio counts as a twentieth, the rest goes by the
+// share of it that is done.
 #define FLUID_EVENT_PROGRESS 1
 
 // A token was drawn: `token` and `text`. The text may be empty while a character or a stop
@@ -304,6 +305,12 @@ const char *fluid_last_error(void);
 // `text` is `NULL`, or such a string that was not freed yet.
 void fluid_string_free(char *text);
 
+// Frees floats that a function of this library gave you to own. `NULL` does nothing.
+//
+// Callers see to it that:
+// `data` is `NULL`, or such floats that were not freed yet.
+void fluid_floats_free(float *data);
+
 // Makes an engine. Several can live side by side; each has its own models and threads.
 //
 // `options_json`: `NULL`, or a JSON object borrowed for the call: `max_queue`, how many jobs
@@ -350,6 +357,7 @@ fluid_status fluid_engine_free(struct fluid_engine *engine);
 // | `cache_type_k`, `cache_type_v` | `"f32"`, `"f16"`, `"bf16"`, `"q8_0"`, `"q5_1"`, `"q5_0"`, `"q4_1"`, `"q4_0"` | `"f16"` |
 // | `flash_attn` | `"auto"`, `"on"`, `"off"`; quantised values need it | `"auto"` |
 // | `swa_full` | sliding-window layers keep the whole context | false |
+// | `embedding` | turn texts into vectors or scores instead of generating | as the file says: true for encoders, and where it names a pooling |
 // | `use_mmap` | map the file instead of reading it; do not change it while it is mapped | true |
 // | `device` | `"AUTO"`, `"CPU"`, `"GPU"`, `"NPU"`, `"GPU.1"`; GGUF models: `"AUTO"` or `"CPU"` | `"AUTO"` |
 // | `cache_dir` | OpenVINO: a folder for compiled models, so that the next load takes less time | none |
@@ -391,10 +399,13 @@ fluid_status fluid_load_model_start(struct fluid_engine *engine,
                                     const char *options_json,
                                     struct fluid_job **out_job);
 
-// Describes a model as a JSON object: `name`, `path`, `architecture`, `parameters`,
-// `file_bytes`, `weights_bytes`, `quantization`, `context_length` (of one job),
-// `context_length_trained`, `n_parallel`, `chat_template`, `backend`, `device`, `threads` and
-// more. On success `*out_json` is owned by the caller, free with `fluid_string_free`.
+// Describes a model as a JSON object: `name`, `path`, `capabilities` ("generate", "transcribe",
+// "embed", "rerank", "tokenize"), `architecture`, `parameters`, `file_bytes`, `weights_bytes`,
+// `quantization`, `context_length` (of one job or text), `context_length_trained`, `n_parallel`,
+// `embedding_length`, `layers`, `heads`, `heads_kv`, `vocabulary` (its size), `special_tokens`
+// (ids by what they are for), `chat_template`, `pooling` and `dimensions` (of embedding models),
+// `general` (what the file says of its origin, such as `license`), `backend`, `device`, `threads`
+// and more. On success `*out_json` is owned by the caller, free with `fluid_string_free`.
 //
 // Callers see to it that:
 // `out_json` can be written to.
@@ -543,6 +554,144 @@ fluid_status fluid_transcribe_start(struct fluid_model *model,
                                     const char *request_json,
                                     struct fluid_job **out_job);
 
+// Turns texts into vectors and waits for the end.
+//
+// `model` is an encoder (BERT and its kin) or a decoder that was loaded with `"embedding": true`.
+// `request_json` is a JSON object in the field names of OpenAI's embeddings, borrowed for the call:
+//
+// | field | meaning | default |
+// |---|---|---|
+// | `input` | a text, an array of texts, an array of token ids, or an array of such arrays; 1 to 65,536 texts, none empty | required |
+// | `dimensions` | keep so many numbers of each vector, the first ones; for models trained for it | all |
+// | `pooling` | `"mean"`, `"cls"` or `"last"`: which tokens' states make the vector | the model's own |
+// | `normalize` | make each vector's length 1 | true |
+// | `truncate` | cut texts that are longer than the model takes; else they are an error that names the text | false |
+// | `deadline_ms` | give up after this time | none |
+//
+// `model`, `user` and `encoding_format` are accepted; the vectors are floats in memory whatever
+// they say. A text has at most `n_ctx` tokens, which for these models is their own up to 2,048 unless
+// the load option says more. Texts of up to 64 jobs are computed together.
+//
+// `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` events and the final one, on this
+// thread, and can cancel. `user_data` is handed to it.
+//
+// On `FLUID_OK` `*out_data` holds `*out_count` vectors of `*out_dimensions` floats, one after the
+// other, in the order of the texts; on `FLUID_CANCELLED` and `FLUID_DEADLINE` those of the first
+// texts, and `NULL` where there are none. It is owned by the caller, free with
+// `fluid_floats_free`. `out_json` may be `NULL`, else `*out_json` is OpenAI's object without
+// `data`: `model`, `usage`, and beside them `count`, `dimensions`, `truncated` (the places of
+// texts that were cut) and `timings`. It is owned by the caller, free with `fluid_string_free`.
+//
+// Errors: `FLUID_ERROR_INVALID_JSON`, `FLUID_ERROR_INVALID_REQUEST` (also for a text that is too
+// long), `FLUID_ERROR_UNSUPPORTED` (the model does not embed), `FLUID_ERROR_QUEUE_FULL`,
+// `FLUID_ERROR_BACKEND`, `FLUID_ERROR_OUT_OF_MEMORY`, `FLUID_ERROR_CALLBACK`.
+//
+// Callers see to it that:
+// `request_json` is NUL-terminated; the outputs can be written to, but `out_json` may be `NULL`;
+// `callback` can be called with `user_data` until this returns.
+fluid_status fluid_embed(struct fluid_model *model,
+                         const char *request_json,
+                         fluid_event_fn callback,
+                         void *user_data,
+                         float **out_data,
+                         size_t *out_count,
+                         size_t *out_dimensions,
+                         char **out_json);
+
+// Starts to embed; `request_json`, outcomes and errors as of `fluid_embed`, except that what the
+// model finds, a text that is too long among it, comes with the final event. The vectors are
+// `fluid_job_floats`, the rest of the result is `fluid_job_json`. On success `*out_job` is owned by
+// the caller, free with `fluid_job_free`.
+//
+// Callers see to it that:
+// `request_json` is NUL-terminated; `out_job` can be written to.
+fluid_status fluid_embed_start(struct fluid_model *model,
+                               const char *request_json,
+                               struct fluid_job **out_job);
+
+// Ranks documents by how well they answer a query, and waits for the end.
+//
+// `model` is a reranker: a GGUF whose pooling is "rank". `request_json` is a JSON object in the
+// field names of Jina's and llama-server's rerank, borrowed for the call:
+//
+// | field | meaning | default |
+// |---|---|---|
+// | `query` | what is asked, a text | required |
+// | `documents` | 1 to 65,536 texts, or objects with a `text` | required |
+// | `top_n` | name so many of the best | all |
+// | `return_documents` | repeat the documents in the result | false |
+// | `truncate` | cut documents that are too long with the query; else they are an error that names the document | false |
+// | `deadline_ms` | give up after this time | none |
+//
+// `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` events and the final one, on this
+// thread, and can cancel. `user_data` is handed to it.
+//
+// `out_json` may be `NULL`. On `FLUID_OK` `*out_json` is `{"results": [{"index": 3,
+// "relevance_score": 4.2}, ...], "usage": ...}`, the best first; the scores are the model's own,
+// for most models any number, higher is better. On `FLUID_CANCELLED` and `FLUID_DEADLINE` it has
+// the first documents. It is owned by the caller, free with `fluid_string_free`.
+//
+// Errors: those of `fluid_embed`.
+//
+// Callers see to it that:
+// `request_json` is NUL-terminated; `out_json` is `NULL` or can be written to; `callback` can be
+// called with `user_data` until this returns.
+fluid_status fluid_rerank(struct fluid_model *model,
+                          const char *request_json,
+                          fluid_event_fn callback,
+                          void *user_data,
+                          char **out_json);
+
+// Starts to rank; `request_json`, outcomes and errors as of `fluid_rerank`, except that what the
+// model finds comes with the final event; the result is `fluid_job_json`. On success `*out_job` is
+// owned by the caller, free with `fluid_job_free`.
+//
+// Callers see to it that:
+// `request_json` is NUL-terminated; `out_job` can be written to.
+fluid_status fluid_rerank_start(struct fluid_model *model,
+                                const char *request_json,
+                                struct fluid_job **out_job);
+
+// Makes tokens of a text, or of the prompt that a generation would begin with: what a chat costs,
+// and what it looks like behind the model's template. Takes no slot and waits for no job.
+//
+// `request_json` is a JSON object, borrowed for the call, either with
+//
+// | field | meaning | default |
+// |---|---|---|
+// | `content` | the text | |
+// | `add_special` | add the tokens that the model wants around a text | false |
+// | `parse_special` | read special tokens that the text spells out as such | true |
+// | `with_pieces` | spell the tokens out in the result | false |
+//
+// or with `messages` or `prompt` and whatever else shapes the prompt, as for `fluid_generate`, and
+// `with_pieces`.
+//
+// On success `*out_json` is `{"tokens": [1, 2], "count": 2}`; with `with_pieces` each token is
+// `{"id": 1, "piece": "text"}`, where the piece is an array of bytes if it is no whole text; for a
+// text that was not given as `content`, `prompt` is that text. It is owned by the caller, free with
+// `fluid_string_free`.
+//
+// Errors: `FLUID_ERROR_INVALID_JSON`, `FLUID_ERROR_INVALID_REQUEST`, `FLUID_ERROR_UNSUPPORTED` (the
+// model has no such vocabulary, or cannot chat).
+//
+// Callers see to it that:
+// `request_json` is NUL-terminated; `out_json` can be written to.
+fluid_status fluid_tokenize(struct fluid_model *model, const char *request_json, char **out_json);
+
+// Makes a text of tokens: `request_json` is `{"tokens": [1, 2]}`, borrowed for the call; with
+// `"special": false` tokens that are no text are left out, else they are spelled out. On success
+// `*out_json` is `{"content": "..."}`; bytes that are no whole text became U+FFFD. It is owned by the
+// caller, free with `fluid_string_free`.
+//
+// Errors: as of `fluid_tokenize`.
+//
+// Callers see to it that:
+// `request_json` is NUL-terminated; `out_json` can be written to.
+fluid_status fluid_detokenize(struct fluid_model *model,
+                              const char *request_json,
+                              char **out_json);
+
 // Saves what the KV cache holds of a prompt to a file, and waits for the end of it: a later
 // process that restores it need not compute the prompt again.
 //
@@ -648,7 +797,8 @@ fluid_status fluid_job_cancel(struct fluid_job *job);
 
 // The result of a job that has ended: of a generation, OpenAI's object as `fluid_generate`
 // describes it, also when it was cancelled or failed; of a transcription, what `fluid_transcribe`
-// describes, which is JSON only in the formats "json" and "verbose_json"; of a saved or restored
+// describes, which is JSON only in the formats "json" and "verbose_json"; of an embedding or a
+// ranking, what `fluid_embed` and `fluid_rerank` describe; of a saved or restored
 // state, what `fluid_model_save_state` describes; of a load, `{}`.
 // `*out_json` is borrowed until the job is freed.
 //
@@ -657,6 +807,20 @@ fluid_status fluid_job_cancel(struct fluid_job *job);
 // Callers see to it that:
 // `out_json` can be written to.
 fluid_status fluid_job_json(struct fluid_job *job, const char **out_json);
+
+// The vectors of a job of `fluid_embed_start` that has ended: `*out_count` vectors of
+// `*out_dimensions` floats, one after the other, in the order of the texts. All of them after
+// `FLUID_OK`; else those of the first texts, or `NULL` where there are none. `*out_data` is
+// borrowed until the job is freed.
+//
+// Errors: `FLUID_ERROR_BUSY` while the job runs; `FLUID_ERROR_INVALID_ARGUMENT` for other jobs.
+//
+// Callers see to it that:
+// The outputs can be written to.
+fluid_status fluid_job_floats(struct fluid_job *job,
+                              const float **out_data,
+                              size_t *out_count,
+                              size_t *out_dimensions);
 
 // Takes the model out of a load that ended with `FLUID_OK`, once. A load that is freed before
 // frees its model. `*out_model` is owned by the caller, free with `fluid_model_free`.

@@ -6,12 +6,14 @@
 //! every token before it has a say, and for tokens that a shift has moved those dropped as well.
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{json, Map, Value};
 
 use super::{
-    Backend, BatchToken, Decoded, Interrupt, Limits, Loaded, LoadedText, ModelInfo, Progress, Vocab,
+    Backend, BatchToken, Decoded, Interrupt, Limits, Loaded, LoadedText, ModelInfo, Progress,
+    Tokenizer, Vocab,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::LoadOptions;
@@ -78,6 +80,36 @@ struct Fake {
     keys: Vec<Vec<u32>>,
     n_cells: usize,
     outputs: Vec<Option<Vec<f32>>>,
+    bytes: Arc<Bytes>,
+}
+
+/// The vocabulary of bytes, and one token that is no text.
+struct Bytes;
+
+impl Tokenizer for Bytes {
+    fn tokenize(&self, text: &str, _special: bool, _parse: bool) -> Result<Vec<u32>> {
+        Ok(text.bytes().map(u32::from).collect())
+    }
+
+    fn piece(&self, token: u32, special: bool) -> Result<Vec<u8>> {
+        Ok(match u8::try_from(token) {
+            Ok(byte) => vec![byte],
+            Err(_) if special => b"<end>".to_vec(),
+            Err(_) => Vec::new(),
+        })
+    }
+
+    fn n_tokens(&self) -> usize {
+        END as usize + 1
+    }
+
+    fn longest_piece(&self) -> usize {
+        1
+    }
+
+    fn adds_space(&self) -> bool {
+        false
+    }
 }
 
 pub(super) fn load(
@@ -115,8 +147,11 @@ pub(super) fn load(
         kept_bytes: u64::from(options.kv.cache_ram_mb.unwrap_or(1)) << 20,
     };
     let fingerprint = format!("model=fake\nrecurrent={}", script.recurrent);
+    let bytes = Arc::new(Bytes);
+    let tokenizer = Arc::downgrade(&bytes);
     let backend = Fake {
         script,
+        bytes,
         interrupt: interrupt.clone(),
         n_batch: limits.n_batch as usize,
         sequences: vec![Vec::new(); limits.n_parallel as usize],
@@ -128,9 +163,10 @@ pub(super) fn load(
         backend: Box::new(backend),
         limits,
         vocab: vocab(),
+        tokenizer,
         info: info(),
         fingerprint,
-        check_state: std::sync::Arc::new(check_state),
+        check_state: Arc::new(check_state),
     }))))
 }
 
@@ -229,8 +265,8 @@ fn said(tokens: &[u32], reply: &[u8]) -> usize {
 }
 
 impl Backend for Fake {
-    fn tokenize(&mut self, text: &str, _special: bool) -> Result<Vec<u32>> {
-        Ok(text.bytes().map(u32::from).collect())
+    fn tokenize(&mut self, text: &str, special: bool) -> Result<Vec<u32>> {
+        self.bytes.tokenize(text, special, true)
     }
 
     fn decode(&mut self, batch: &[BatchToken]) -> Result<Decoded> {

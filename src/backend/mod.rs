@@ -1,5 +1,6 @@
 //! What the engine asks of a model library: tokens in, logits out, all else as plain data.
 
+mod embedding;
 #[cfg(feature = "fake")]
 mod fake;
 #[cfg(feature = "llama")]
@@ -7,13 +8,16 @@ mod llama;
 #[cfg(feature = "openvino")]
 pub mod openvino;
 mod speech;
+mod tokenizer;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use serde_json::{Map, Value};
 
+pub use self::embedding::{EmbeddingLimits, EmbeddingModel, LoadedEmbedding, Output, Pairing};
 pub use self::speech::{Encoded, GoOn, LoadedSpeech, Scores, SpeechModel, SpeechSession};
+pub use self::tokenizer::Tokenizer;
 use crate::error::Result;
 use crate::request::LoadOptions;
 
@@ -233,6 +237,8 @@ pub enum Loaded {
     Text(Box<LoadedText>),
     /// It writes down speech.
     Speech(Box<LoadedSpeech>),
+    /// It turns texts into vectors or scores.
+    Embedding(Box<LoadedEmbedding>),
 }
 
 /// Checks a state that is to be one of so many tokens, on any thread. The error's message does
@@ -247,6 +253,8 @@ pub struct LoadedText {
     pub limits: Limits,
     /// Its vocabulary.
     pub vocab: Vocab,
+    /// From texts to tokens on any thread, for as long as the native state lives.
+    pub tokenizer: Weak<dyn Tokenizer>,
     /// Tells models and their options apart, for saved states: the same only where a state of
     /// one fits the other. Lines of `name=value`, the model itself first.
     pub fingerprint: String,

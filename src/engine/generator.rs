@@ -88,6 +88,12 @@ impl Generator {
         Ok(job)
     }
 
+    /// What a generation begins with.
+    pub(super) fn prompt(&self, request: &GenerateRequest) -> Result<Input> {
+        self.check_tokens(request)?;
+        Ok(self.input(&request.prompt)?.0)
+    }
+
     fn task(&self, request: GenerateRequest, save: Option<String>) -> Result<Task> {
         self.check_tokens(&request)?;
         let seed = request.sampling.seed.unwrap_or_else(random_seed);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::completion::Completion;
+use super::embedder::{Embeddings, Ranking};
 use super::event::{Body, Ending, Event};
 use super::model::Model;
 use super::queue::Queue;
@@ -63,6 +64,10 @@ pub enum Outcome {
     Completion(Box<Completion>),
     /// A transcription's result, whole or as far as it came.
     Transcript(Box<Transcript>),
+    /// Vectors of texts, all or as far as they came.
+    Embeddings(Box<Embeddings>),
+    /// Documents in order, all or as far as they came.
+    Ranking(Box<Ranking>),
     /// What came of saving a sequence or of bringing one back.
     State(StateResult),
 }
@@ -445,9 +450,23 @@ impl Job {
         Ok(match &state.outcome {
             Outcome::Completion(completion) => completion.to_json(),
             Outcome::Transcript(transcript) => transcript.body(),
+            Outcome::Embeddings(embeddings) => embeddings.to_json(),
+            Outcome::Ranking(ranking) => ranking.to_json(),
             Outcome::State(result) => result.to_json(),
             _ => "{}".to_owned(),
         })
+    }
+
+    /// The vectors one after the other, and the numbers of each.
+    pub fn floats(&self) -> Result<(Arc<Vec<f32>>, usize)> {
+        let state = self.state.lock();
+        self.check_ended(&state)?;
+        match &state.outcome {
+            Outcome::Embeddings(embeddings) => Ok(embeddings.values()),
+            _ => {
+                Err(Error::new(ErrorKind::InvalidArgument, "the job is none of fluid_embed_start"))
+            }
+        }
     }
 
     fn check_ended(&self, state: &State) -> Result<()> {

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod completion;
+mod embedder;
 mod errands;
 pub mod event;
 mod generator;
@@ -22,6 +23,7 @@ mod speech;
 mod state_file;
 mod states;
 mod timer;
+mod tokens;
 mod worker;
 mod writer;
 

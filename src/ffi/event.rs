@@ -12,9 +12,9 @@ use crate::engine::job::Job;
 /// What an event tells. Skip kinds you do not know.
 pub type fluid_event_kind = i32;
 
-/// `progress` tells how far a load, a long prompt, a save or a restore is, from 0 to 1; or a
-/// transcription: reading the audio counts as a twentieth, the rest goes by the share of it that is
-/// done.
+/// `progress` tells how far a load, a long prompt, a request of many texts, a save or a restore is,
+/// from 0 to 1; or a transcription: reading the audio counts as a twentieth, the rest goes by the
+/// share of it that is done.
 pub const FLUID_EVENT_PROGRESS: fluid_event_kind = 1;
 /// A token was drawn: `token` and `text`. The text may be empty while a character or a stop
 /// string is undecided; `token` is -1 for text that was held back until the end.

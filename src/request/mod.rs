@@ -1,17 +1,23 @@
 //! What a request means: OpenAI's fields and our own options as plain, checked data.
 #![forbid(unsafe_code)]
 
+mod embed;
 mod fields;
 mod generate;
 mod kv_options;
 mod messages;
 mod options;
+mod rerank;
+mod tokenize;
 mod transcribe;
 mod vad;
 
+pub use embed::{EmbedInput, EmbedRequest, Pooling};
 pub use generate::{ContextShift, GenerateRequest, Prompt, SamplingFields};
 pub use kv_options::{CacheType, FlashAttention, KvOptions, ThreadOptions, ThreadPriority};
 pub use options::{EngineOptions, LoadOptions};
+pub use rerank::RerankRequest;
+pub use tokenize::{DetokenizeRequest, TokenizeInput, TokenizeRequest};
 pub use transcribe::{ResponseFormat, SpeechTask, TranscribeRequest};
 pub use vad::VadOptions;
 

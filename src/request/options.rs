@@ -60,6 +60,9 @@ pub struct LoadOptions {
     pub threads: ThreadOptions,
     /// Most tokens of one computation, 1 to 8,192: what a cancel may have to wait for.
     pub n_ubatch: u32,
+    /// Whether the model turns texts into vectors or scores (true) or generates (false); by default
+    /// as the file says.
+    pub embedding: Option<bool>,
     /// Map the file into memory (true) or read it (false).
     pub use_mmap: bool,
     /// Where the model runs, as OpenVINO names devices; `AUTO` leaves it to the library.
@@ -86,6 +89,7 @@ impl Default for LoadOptions {
             kv: KvOptions::default(),
             threads: ThreadOptions::default(),
             n_ubatch: 512,
+            embedding: None,
             use_mmap: true,
             device: "AUTO".to_owned(),
             cache_dir: None,
@@ -98,7 +102,7 @@ impl Default for LoadOptions {
     }
 }
 
-const LOAD_KEYS: &str = "n_ctx, n_parallel, n_ubatch, use_mmap, device, cache_dir, \
+const LOAD_KEYS: &str = "n_ctx, n_parallel, n_ubatch, embedding, use_mmap, device, cache_dir, \
      inference_precision, vad_model, chat_template, deadline_ms";
 
 impl LoadOptions {
@@ -119,6 +123,7 @@ impl LoadOptions {
         if let Some(count) = fields.integer("n_ubatch", 1..=8_192)? {
             options.n_ubatch = count as u32;
         }
+        options.embedding = fields.boolean("embedding")?;
         if let Some(map) = fields.boolean("use_mmap")? {
             options.use_mmap = map;
         }

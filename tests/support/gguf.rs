@@ -321,6 +321,57 @@ pub fn mamba(seed: u64) -> Gguf {
     model
 }
 
+/// An encoder, of even seeds for vectors, of odd ones for scores.
+pub fn bert(seed: u64) -> Gguf {
+    let mut model = Gguf::new(seed);
+    sizes(&mut model, "bert");
+    model.f32("bert.attention.layer_norm_epsilon", 1e-12);
+    model.u32("bert.attention.head_count_kv", 2);
+    model.u32("bert.pooling_type", if seed % 2 == 0 { 1 } else { 4 });
+    model.set("bert.attention.causal", Value::Bool(false));
+    let n_vocab = wordpiece_vocabulary(&mut model);
+    model
+        .matrix("token_embd.weight", &[WIDTH, n_vocab])
+        .matrix("position_embd.weight", &[WIDTH, 256])
+        .matrix("token_types.weight", &[WIDTH, 2]);
+    norm_with_bias(&mut model, "token_embd_norm");
+    for layer in 0..2 {
+        let name = |base: &str| format!("blk.{layer}.{base}");
+        norm_with_bias(&mut model, &name("attn_output_norm"));
+        norm_with_bias(&mut model, &name("layer_output_norm"));
+        for (base, rows, columns) in [
+            ("attn_q", 32, 32),
+            ("attn_k", 32, 32),
+            ("attn_v", 32, 32),
+            ("attn_output", 32, 32),
+            ("ffn_up", 32, 64),
+            ("ffn_down", 64, 32),
+        ] {
+            model.matrix(&name(&format!("{base}.weight")), &[rows, columns]);
+            model.ones(&name(&format!("{base}.bias")), columns);
+        }
+    }
+    if seed % 2 == 1 {
+        model.matrix("cls.weight", &[WIDTH, WIDTH]).ones("cls.bias", WIDTH);
+        model.matrix("cls.output.weight", &[WIDTH, 1]).ones("cls.output.bias", 1);
+    }
+    model
+}
+
+fn wordpiece_vocabulary(model: &mut Gguf) -> u64 {
+    let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(str::to_owned);
+    let letters = 'a'..='z';
+    let words = letters.clone().map(|letter| format!("\u{2581}{letter}"));
+    let tokens: Vec<String> =
+        special.into_iter().chain(words).chain(letters.map(String::from)).collect();
+    model.text("tokenizer.ggml.model", "bert").texts("tokenizer.ggml.tokens", &tokens);
+    model.u32("tokenizer.ggml.token_type_count", 2);
+    for (id, name) in ["padding", "unknown", "bos", "seperator", "mask"].into_iter().enumerate() {
+        model.u32(&format!("tokenizer.ggml.{name}_token_id"), id as u32);
+    }
+    tokens.len() as u64
+}
+
 /// The keys that every family has.
 fn sizes(model: &mut Gguf, family: &str) {
     model

@@ -1,6 +1,7 @@
 //! The C interface as the tests call it: handles that free themselves, events as owned data.
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part of this")]
 
+pub mod embed;
 #[cfg(feature = "llama")]
 pub mod greedy;
 #[cfg(feature = "llama")]
@@ -100,7 +101,7 @@ fn ok(status: fluid_status) {
 }
 
 /// A string the library gave away, as a value; freed.
-fn take_json(text: *mut c_char) -> Value {
+pub fn take_json(text: *mut c_char) -> Value {
     assert!(!text.is_null(), "no JSON came with a success");
     // SAFETY: the library's own string, not freed yet.
     let json = unsafe { CStr::from_ptr(text) }.to_str().expect("UTF-8").to_owned();

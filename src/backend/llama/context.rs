@@ -4,6 +4,7 @@ use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use llama_cpp_sys_2 as sys;
 
@@ -30,6 +31,17 @@ pub(super) struct ContextSize {
     pub(super) unified: bool,
 }
 
+/// What a context is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Logits of the tokens that ask for them.
+    Logits,
+    /// The last layer's states of all tokens.
+    States,
+    /// A score for each sequence.
+    Scores,
+}
+
 /// A `llama_context` with what it points to.
 pub(super) struct Context {
     pointer: NonNull<sys::llama_context>,
@@ -43,7 +55,7 @@ pub(super) struct Context {
 /// What a context points to; dropped after it.
 struct Owned {
     threads: Threads,
-    model: NativeModel,
+    model: Arc<NativeModel>,
     // The abort callback reads its flags; boxed, so that they stay where they are.
     interrupt: Box<Interrupt>,
 }
@@ -68,7 +80,7 @@ fn native_type(cache_type: CacheType) -> sys::ggml_type {
     }
 }
 
-fn params(size: &ContextSize, options: &KvOptions) -> sys::llama_context_params {
+fn params(size: &ContextSize, options: &KvOptions, purpose: Purpose) -> sys::llama_context_params {
     // SAFETY: returns a plain struct of defaults.
     let mut params = unsafe { sys::llama_context_default_params() };
     params.n_ctx = size.n_cells;
@@ -90,19 +102,30 @@ fn params(size: &ContextSize, options: &KvOptions) -> sys::llama_context_params 
     params.swa_full = options.swa_full;
     params.no_perf = true;
     params.abort_callback = Some(on_node);
+    if purpose != Purpose::Logits {
+        params.embeddings = true;
+        // llama.cpp then gives something for every token, whatever the batch says.
+        params.n_outputs_max = size.n_ubatch;
+        params.pooling_type = match purpose {
+            Purpose::Scores => sys::LLAMA_POOLING_TYPE_RANK,
+            // Pooling is ours: a request may choose it.
+            _ => sys::LLAMA_POOLING_TYPE_NONE,
+        };
+    }
     params
 }
 
 impl Context {
     pub(super) fn new(
-        model: NativeModel,
+        model: Arc<NativeModel>,
         size: &ContextSize,
         options: &KvOptions,
+        purpose: Purpose,
         interrupt: Interrupt,
     ) -> Result<Self> {
         let threads = Threads::new(size.n_threads)?;
         let owned = Owned { threads, model, interrupt: Box::new(interrupt) };
-        let mut params = params(size, options);
+        let mut params = params(size, options, purpose);
         params.abort_callback_data = std::ptr::from_ref(&*owned.interrupt).cast_mut().cast();
         let (made, errors) = native_log::collect(|| {
             // SAFETY: the model is alive, and so is what the params point to.
@@ -126,7 +149,7 @@ impl Context {
         Ok(Self { pointer, owned: ManuallyDrop::new(owned), broken: false, _local: PhantomData })
     }
 
-    pub(super) fn model(&self) -> &NativeModel {
+    pub(super) fn model(&self) -> &Arc<NativeModel> {
         &self.owned.model
     }
 
@@ -184,6 +207,41 @@ impl Context {
         // SAFETY: llama.cpp keeps one row of n_vocab floats for each output until the next
         // decode, which needs the `&mut self` that this borrow holds.
         Ok(unsafe { std::slice::from_raw_parts_mut(row.as_ptr(), n_vocab) })
+    }
+
+    /// The state of batch row `index`, `width` numbers; of a context for [`Purpose::States`].
+    pub(super) fn state(&mut self, index: usize, width: usize) -> Result<&[f32]> {
+        // SAFETY: the context is alive; llama.cpp checks the index.
+        let row = self.call("reading a state", |context, out| unsafe {
+            shim::fluid_llama_state(context, index as i32, out)
+        })?;
+        let row = NonNull::new(row).ok_or_else(|| {
+            Error::new(ErrorKind::Internal, format!("llama.cpp has no state for row {index}"))
+        })?;
+        // SAFETY: `width` is the model's own width of an output, of which llama.cpp keeps one for
+        // each token until the next decode, which needs the `&mut self` that this borrow holds.
+        Ok(unsafe { std::slice::from_raw_parts(row.as_ptr(), width) })
+    }
+
+    /// The score of `sequence`, the first of its class; of a context for [`Purpose::Scores`].
+    pub(super) fn score(&mut self, sequence: usize) -> Result<f32> {
+        // SAFETY: the context is alive; llama.cpp looks the sequence up.
+        let scores = self.call("reading a score", |context, out| unsafe {
+            shim::fluid_llama_pooled(context, sequence as i32, out)
+        })?;
+        let scores = NonNull::new(scores).ok_or_else(|| {
+            Error::new(ErrorKind::Internal, format!("llama.cpp has no score for text {sequence}"))
+        })?;
+        // SAFETY: a classifier has at least one class, and the numbers stay until the next decode.
+        Ok(unsafe { *scores.as_ptr() })
+    }
+
+    /// Drops what all sequences hold.
+    pub(super) fn clear(&mut self) -> Result<()> {
+        // SAFETY: the context is alive.
+        self.call("dropping all sequences", |context, out| unsafe {
+            shim::fluid_llama_clear(context, out);
+        })
     }
 
     /// Drops `sequence` from position `from` on; false when llama.cpp cannot drop a part.

@@ -87,14 +87,25 @@ fn details(path: &str, summary: &Summary, size: &ContextSize) -> Map<String, Val
     put("sliding_window", json!(summary.sliding_window));
     put("embedding_length", json!(summary.n_embd));
     put("layers", json!(summary.n_layer));
+    put("heads", json!(summary.n_head));
+    put("heads_kv", json!(summary.n_head_kv));
     put("vocabulary", json!(summary.n_vocab));
     put("tokenizer", json!(summary.tokenizer.name()));
     put("bos_token", json!(summary.specials.bos));
     put("eos_token", json!(summary.specials.eos));
+    put("adds_bos", json!(summary.specials.adds_bos));
+    put("adds_eos", json!(summary.specials.adds_eos));
+    put("special_tokens", object(&summary.special_ids));
+    put("general", object(&summary.general));
     put("backend", json!("llama.cpp"));
     put("device", json!("CPU"));
     put("threads", json!(size.n_threads));
     put("kv_cache_tokens", json!(size.n_cells));
     put("kv_unified", json!(size.unified));
     details
+}
+
+fn object<T: Clone + Into<Value>>(entries: &[(&str, T)]) -> Value {
+    let entries = entries.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into()));
+    Value::Object(entries.collect())
 }

@@ -2,6 +2,7 @@
 
 mod batch;
 mod context;
+mod embedding;
 mod fingerprint;
 mod gguf;
 mod info;
@@ -13,6 +14,7 @@ mod shim;
 mod sizes;
 mod state_check;
 mod threads;
+mod words;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,10 +23,13 @@ use llama_cpp_2::llama_backend::LlamaBackend;
 use once_cell::sync::OnceCell;
 
 use self::batch::Batch;
-use self::context::{Context, ContextSize};
+use self::context::{Context, ContextSize, Purpose};
 use self::native::{NativeModel, Recurrence};
 use self::state_check::Kind;
-use super::{Backend, BatchToken, Decoded, Interrupt, Limits, Loaded, LoadedText, Progress};
+use self::words::Words;
+use super::{
+    Backend, BatchToken, Decoded, Interrupt, Limits, Loaded, LoadedText, Progress, Tokenizer,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::log;
 use crate::request::LoadOptions;
@@ -64,25 +69,17 @@ pub(super) fn load(
     }
     start()?;
     let summary = gguf::check(Path::new(path))?;
-    if summary.architecture.task != gguf::Task::Generation {
-        let message = format!(
-            "{path}: \"{}\" models turn text into vectors; this build only generates text",
-            summary.architecture.name
-        );
-        return Err(Error::new(ErrorKind::UnsupportedModel, message));
+    if embedding::is_wanted(&summary, options)? {
+        return embedding::load(path, &summary, options, interrupt, progress);
     }
     let size = sizes::size(&summary, options)?;
-    placement::apply(&options.threads)?;
-    if !progress(0.0) {
-        return Ok(None);
-    }
-    let mut weights = |done: f32| progress(done * WEIGHTS);
-    let Some(model) = NativeModel::load(path, options.use_mmap, &mut weights)? else {
+    let Some(model) = load_weights(path, options, progress)? else {
         return Ok(None);
     };
     let vocab = info::vocab(&model)?;
     let (recurrence, has_window) = (model.recurrence(), model.has_window());
-    let context = Context::new(model, &size, &options.kv, interrupt.clone())?;
+    let words = Words::new(&model, &vocab, summary.adds_space);
+    let context = Context::new(model, &size, &options.kv, Purpose::Logits, interrupt.clone())?;
     let (rounded_up, n_batch) = context.sizes();
     // llama.cpp rounds up, beyond what a model may have positions for.
     let n_ctx = rounded_up.min(size.n_ctx);
@@ -108,16 +105,33 @@ pub(super) fn load(
     let fingerprint = fingerprint::of(&summary, &size, kind.attention.unwrap_or(1), &options.kv)?;
     let check_state =
         Arc::new(move |state: &[u8], count: usize| state_check::check(state, count, kind));
+    let tokenizer = Arc::downgrade(&words);
     let backend = Box::new(Llama {
         context,
+        words,
         interrupt: interrupt.clone(),
         batch: Batch::default(),
         n_vocab: vocab.len(),
         shares_cells,
         whole_only: limits.whole_only,
     });
-    let loaded = LoadedText { backend, limits, vocab, fingerprint, check_state, info };
+    let loaded = LoadedText { backend, limits, vocab, tokenizer, fingerprint, check_state, info };
     Ok(Some(Loaded::Text(Box::new(loaded))))
+}
+
+/// The model's weights. `Ok(None)`: `progress` gave it up.
+fn load_weights(
+    path: &str,
+    options: &LoadOptions,
+    progress: Progress<'_>,
+) -> Result<Option<Arc<NativeModel>>> {
+    placement::apply(&options.threads)?;
+    if !progress(0.0) {
+        return Ok(None);
+    }
+    let mut weights = |done: f32| progress(done * WEIGHTS);
+    let model = NativeModel::load(path, options.use_mmap, &mut weights)?;
+    Ok(model.map(Arc::new))
 }
 
 /// What a sequence's state is made of.
@@ -133,6 +147,7 @@ fn state_kind(recurrence: Recurrence, has_window: bool, size: &ContextSize) -> K
 /// A model's native state.
 struct Llama {
     context: Context,
+    words: Arc<Words>,
     interrupt: Interrupt,
     batch: Batch,
     n_vocab: usize,
@@ -142,7 +157,7 @@ struct Llama {
 
 impl Backend for Llama {
     fn tokenize(&mut self, text: &str, special: bool) -> Result<Vec<u32>> {
-        native::tokenize(self.context.model(), text, special)
+        self.words.tokenize(text, special, true)
     }
 
     fn decode(&mut self, batch: &[BatchToken]) -> Result<Decoded> {

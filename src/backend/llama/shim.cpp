@@ -139,6 +139,29 @@ float * fluid_llama_logits(llama_context * context, int32_t index, failure * out
     return logits;
 }
 
+// The state of token `index` of the last batch, or null.
+float * fluid_llama_state(llama_context * context, int32_t index, failure * out) {
+    float * state = nullptr;
+    guarded(out, [&] { state = llama_get_embeddings_ith(context, index); });
+    return state;
+}
+
+// What was pooled of `sequence` in the last batch, or null.
+float * fluid_llama_pooled(llama_context * context, int32_t sequence, failure * out) {
+    float * pooled = nullptr;
+    guarded(out, [&] { pooled = llama_get_embeddings_seq(context, sequence); });
+    return pooled;
+}
+
+// Drops all sequences, where there is a cache to hold them.
+void fluid_llama_clear(llama_context * context, failure * out) {
+    guarded(out, [&] {
+        if (llama_memory_t memory = llama_get_memory(context)) {
+            llama_memory_clear(memory, false);
+        }
+    });
+}
+
 bool fluid_llama_remove(llama_context * context, int32_t sequence, int32_t from, failure * out) {
     bool removed = false;
     guarded(out, [&] { removed = llama_memory_seq_rm(llama_get_memory(context), sequence, from, -1); });
@@ -195,9 +218,9 @@ int64_t fluid_llama_restore(llama_context * context, int32_t sequence, const uin
 }
 
 int32_t fluid_llama_tokenize(const llama_vocab * vocab, const char * text, int32_t length, llama_token * tokens,
-                             int32_t capacity, bool special, failure * out) {
+                             int32_t capacity, bool special, bool parse, failure * out) {
     int32_t count = 0;
-    guarded(out, [&] { count = llama_tokenize(vocab, text, length, tokens, capacity, special, true); });
+    guarded(out, [&] { count = llama_tokenize(vocab, text, length, tokens, capacity, special, parse); });
     return count;
 }
 

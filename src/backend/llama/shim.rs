@@ -46,6 +46,17 @@ extern "C" {
         index: i32,
         out: *mut Failure,
     ) -> *mut f32;
+    pub(super) fn fluid_llama_state(
+        context: *mut sys::llama_context,
+        index: i32,
+        out: *mut Failure,
+    ) -> *mut f32;
+    pub(super) fn fluid_llama_pooled(
+        context: *mut sys::llama_context,
+        sequence: i32,
+        out: *mut Failure,
+    ) -> *mut f32;
+    pub(super) fn fluid_llama_clear(context: *mut sys::llama_context, out: *mut Failure);
     pub(super) fn fluid_llama_remove(
         context: *mut sys::llama_context,
         sequence: i32,
@@ -97,6 +108,7 @@ extern "C" {
         tokens: *mut i32,
         capacity: i32,
         special: bool,
+        parse: bool,
         out: *mut Failure,
     ) -> i32;
     pub(super) fn fluid_llama_piece(

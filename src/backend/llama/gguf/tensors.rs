@@ -110,7 +110,6 @@ const MATRICES: &[&str] = &[
     "time_mix_w1",
     "time_mix_w2",
     "token_embd",
-    "token_types",
     "nextn.eh_proj",
     "nextn.embed_tokens",
     "nextn.shared_head_head",

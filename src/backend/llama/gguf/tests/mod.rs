@@ -54,6 +54,7 @@ fn sound_models_pass() {
         writer::qwen3moe,
         writer::gpt2,
         writer::mamba,
+        writer::bert,
     ];
     for make in makes {
         let model = make(1);
