@@ -2,6 +2,8 @@
 //! stopped, and asked for what cannot be.
 #![cfg(feature = "llama")]
 
+#[path = "support/gguf.rs"]
+mod gguf;
 mod support;
 
 use std::sync::OnceLock;
@@ -342,6 +344,28 @@ fn a_reranker_scores_as_an_independent_computation() {
     let failed = model.try_embed(&json!({"input": "a"}));
     assert_eq!(failed.status, FLUID_ERROR_UNSUPPORTED);
     assert!(failed.error.contains("fluid_rerank"), "{}", failed.error);
+}
+
+/// The other families of encoders, with random weights: what stands in a batch changes no vector.
+#[test]
+fn encoders_of_all_kinds() {
+    let _alone = alone();
+    let engine = Engine::new("");
+    let texts =
+        ["a", "b c d e f g", "hello", "z y x w v u t s r q p o n m l k j i h g f e d c b a"];
+    let makes = [gguf::bert, gguf::nomic_bert, gguf::jina_bert];
+    for (index, make) in makes.into_iter().enumerate() {
+        let name = format!("fluid-encoder-{}-{index}.gguf", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, make(2).to_bytes()).expect("a file");
+        let model = engine.load(path.to_str().expect("UTF-8"), LOAD);
+        std::fs::remove_file(&path).expect("it is there");
+        let vectors = model.embed(&json!({"input": texts}));
+        let alone: Vec<Vec<f32>> =
+            texts.iter().flat_map(|text| model.embed(&json!({"input": text}))).collect();
+        assert_alike(&vectors, &alone);
+        assert!(cosine(&vectors[0], &vectors[3]) < 0.999, "encoder {index}");
+    }
 }
 
 /// Models that generate can be asked for states instead: with sliding windows, and recurrent ones.

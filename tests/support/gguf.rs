@@ -323,17 +323,45 @@ pub fn mamba(seed: u64) -> Gguf {
 
 /// An encoder, of even seeds for vectors, of odd ones for scores.
 pub fn bert(seed: u64) -> Gguf {
-    let mut model = Gguf::new(seed);
-    sizes(&mut model, "bert");
-    model.f32("bert.attention.layer_norm_epsilon", 1e-12);
-    model.u32("bert.attention.head_count_kv", 2);
-    model.u32("bert.pooling_type", if seed % 2 == 0 { 1 } else { 4 });
-    model.set("bert.attention.causal", Value::Bool(false));
-    let n_vocab = wordpiece_vocabulary(&mut model);
+    let mut model = encoder("bert", seed);
+    model.matrix("position_embd.weight", &[WIDTH, 256]);
+    if seed % 2 == 1 {
+        model.u32("bert.pooling_type", 4);
+        model.matrix("cls.weight", &[WIDTH, WIDTH]).ones("cls.bias", WIDTH);
+        model.matrix("cls.output.weight", &[WIDTH, 1]).ones("cls.output.bias", 1);
+    }
     model
-        .matrix("token_embd.weight", &[WIDTH, n_vocab])
-        .matrix("position_embd.weight", &[WIDTH, 256])
-        .matrix("token_types.weight", &[WIDTH, 2]);
+}
+
+/// An encoder with rotary positions and a gated feed-forward.
+pub fn nomic_bert(seed: u64) -> Gguf {
+    let mut model = encoder("nomic-bert", seed);
+    for layer in 0..2 {
+        model.matrix(&format!("blk.{layer}.ffn_gate.weight"), &[WIDTH, 64]);
+    }
+    model
+}
+
+/// An encoder whose attention falls off with distance (ALiBi); the gate lies in `ffn_up`.
+pub fn jina_bert(seed: u64) -> Gguf {
+    let mut model = encoder("jina-bert-v2", seed);
+    model.tensors.retain(|tensor| !tensor.name.contains("ffn_up"));
+    for layer in 0..2 {
+        model.matrix(&format!("blk.{layer}.ffn_up.weight"), &[WIDTH, 128]);
+    }
+    model
+}
+
+/// What the families of BERT have in common.
+fn encoder(family: &str, seed: u64) -> Gguf {
+    let mut model = Gguf::new(seed);
+    sizes(&mut model, family);
+    model.f32(&format!("{family}.attention.layer_norm_epsilon"), 1e-12);
+    model.u32(&format!("{family}.attention.head_count_kv"), 2);
+    model.u32(&format!("{family}.pooling_type"), 1);
+    model.set(&format!("{family}.attention.causal"), Value::Bool(false));
+    let n_vocab = wordpiece_vocabulary(&mut model);
+    model.matrix("token_embd.weight", &[WIDTH, n_vocab]).matrix("token_types.weight", &[WIDTH, 2]);
     norm_with_bias(&mut model, "token_embd_norm");
     for layer in 0..2 {
         let name = |base: &str| format!("blk.{layer}.{base}");
@@ -350,10 +378,6 @@ pub fn bert(seed: u64) -> Gguf {
             model.matrix(&name(&format!("{base}.weight")), &[rows, columns]);
             model.ones(&name(&format!("{base}.bias")), columns);
         }
-    }
-    if seed % 2 == 1 {
-        model.matrix("cls.weight", &[WIDTH, WIDTH]).ones("cls.bias", WIDTH);
-        model.matrix("cls.output.weight", &[WIDTH, 1]).ones("cls.output.bias", 1);
     }
     model
 }

@@ -122,7 +122,8 @@ fn check_classifier(hparams: &Hparams, keys: Keys<'_>, weights: &Weights<'_>) ->
 
 /// The gate's half of the feed-forward may lie in `ffn_up`; llama.cpp asserts that it is nothing else.
 fn check_gated_width(hparams: &Hparams, keys: Keys<'_>, weights: &Weights<'_>) -> Result<()> {
-    let widths = keys.per_layer("feed_forward_length", hparams.n_layer)?.unwrap_or_default();
+    let widths = keys.per_layer("feed_forward_length", hparams.n_layer)?;
+    let widths = widths.unwrap_or_else(|| vec![0; hparams.n_layer as usize]);
     for (layer, &width) in widths.iter().enumerate() {
         let find = |name: &str| weights.get(format!("blk.{layer}.{name}.weight").as_str());
         let Some(up) = find("ffn_up") else { continue };

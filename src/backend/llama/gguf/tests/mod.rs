@@ -55,6 +55,8 @@ fn sound_models_pass() {
         writer::gpt2,
         writer::mamba,
         writer::bert,
+        writer::nomic_bert,
+        writer::jina_bert,
     ];
     for make in makes {
         let model = make(1);

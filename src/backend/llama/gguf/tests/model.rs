@@ -116,6 +116,10 @@ fn what_encoders_need_is_asked_for() {
         tensor.kind = 1;
     }
     refused(&half, ErrorKind::UnsupportedModel, "token_types.weight");
+    // The gate is in a tensor of its own, or in `ffn_up`, but not in both.
+    let mut gated = writer::jina_bert(1);
+    gated.matrix("blk.1.ffn_gate.weight", &[32, 64]);
+    refused(&gated, ErrorKind::InvalidModel, "blk.1.ffn_up.weight");
 }
 
 #[test]
