@@ -21,9 +21,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// Jobs whose texts are computed together; further ones wait.
 pub(super) const MOST_JOBS: usize = 64;
 
-/// Tokens of a batch of several texts: more are computed no faster, and a job that comes waits for
-/// them.
-const BATCH_TOKENS: usize = 256;
+/// Tokens of a batch of several texts. More are computed no faster, for attention looks at all
+/// pairs of them, whosever they are; and a job that comes waits for them.
+const BATCH_TOKENS: usize = 128;
 
 /// The same behind a batch that was interrupted: what is lost with the next one should be little.
 const CAREFUL_TOKENS: usize = 64;
