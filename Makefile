@@ -101,6 +101,8 @@ FETCH := .venv/bin/python tools/fetch_models.py
 CONVERT := .venv/bin/python tools/whisper_to_openvino.py
 MAKE_TINY := .venv/bin/python tools/make_tiny_whisper.py
 MAKE_TINY_GGUF := .venv/bin/python tools/make_tiny_gguf.py
+MAKE_LORA := .venv/bin/python tools/make_lora_gguf.py
+MAKE_MINILM := .venv/bin/python tools/make_minilm_gguf.py
 SOURCES := $(MODELS)/src
 
 .PHONY: demo-models models
@@ -108,12 +110,14 @@ demo-models: setup
 	@$(FETCH) smollm2 whisper-base silero-vad jfk
 	@$(CONVERT) '$(SOURCES)/whisper-base' '$(SPEECH_MODEL)'
 models: demo-models ## the model files: fetched, checked, converted
-	@$(FETCH) whisper-tiny.en
+	@$(FETCH) whisper-tiny.en minilm
 	@$(CONVERT) '$(SOURCES)/whisper-tiny.en' '$(MODELS)/whisper-tiny.en-int8-ov'
 	@$(CONVERT) --form stateless '$(SOURCES)/whisper-base' '$(MODELS)/whisper-base-int8-stateless-ov'
 	@$(MAKE_TINY) '$(SOURCES)/whisper-base/tokenizer.json' '$(MODELS)/tiny-random-whisper-128'
 	@$(MAKE_TINY) --form stateless '$(SOURCES)/whisper-base/tokenizer.json' '$(MODELS)/tiny-random-whisper-128-stateless'
 	@$(MAKE_TINY_GGUF) '$(CHAT_MODEL)' '$(MODELS)/tiny-random-gguf'
+	@$(MAKE_LORA) '$(CHAT_MODEL)' '$(MODELS)/tiny-random-lora'
+	@$(MAKE_MINILM) '$(SOURCES)/minilm' '$(MODELS)/minilm-gguf'
 
 .PHONY: check-fresh
 check-fresh: ## make demo, twice, in a bare Debian 12 (root and debootstrap needed)

@@ -27,6 +27,8 @@ fn compile(source: &str, headers: Option<PathBuf>) {
 fn link() {
     if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
         println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
+        // llguidance has C functions of its own, which rustc would export beside ours.
+        println!("cargo:rustc-cdylib-link-arg=-Wl,--exclude-libs,ALL");
         // Static objects of llama.cpp stay until the process is gone; shim.cpp says why.
         #[cfg(feature = "llama")]
         println!("cargo:rustc-cdylib-link-arg=-Wl,--wrap=__cxa_atexit");

@@ -16,10 +16,10 @@ ANSWER_SECONDS = 300
 class Server:
     """A llama-server with one model in it; leaving the `with` ends it."""
 
-    def __init__(self, program, model, slots, context, threads, log):
+    def __init__(self, program, model, slots, context, threads, log, more=()):
         self.port = free_port()
         # `context` is that of one slot; all but these flags are its defaults.
-        self.flags = ["-t", str(threads), "-np", str(slots), "-c", str(slots * context), "--no-webui"]
+        self.flags = ["-t", str(threads), "-np", str(slots), "-c", str(slots * context), "--no-webui", *more]
         command = [str(program), "-m", str(model), "--host", "127.0.0.1", "--port", str(self.port), *self.flags]
         self.log = log
         with open(log, "w") as file:
@@ -60,6 +60,25 @@ class Server:
     def tokenize(self, text):
         return self.ask("POST", "/tokenize", {"content": text})["tokens"]
 
+    def post_all(self, path, bodies):
+        """Seconds until all of these requests, sent together, are answered; and the answers, parsed after."""
+        bodies = [encode(body) for body in bodies]
+        answers = [Answer(self.port, "POST", path, late=True) for _ in bodies]
+        with selectors.DefaultSelector() as selector:
+            start = time.perf_counter()
+            for answer, body in zip(answers, bodies):
+                selector.register(answer.socket, selectors.EVENT_READ, answer)
+                answer.send(body)
+            while selector.get_map():
+                ready = selector.select(ANSWER_SECONDS)
+                if not ready:
+                    raise Failed(f"llama-server left answers open, see {self.log}")
+                for key, _ in ready:
+                    if not key.data.read():
+                        selector.unregister(key.fileobj)
+            seconds = time.perf_counter() - start
+        return seconds, [json.loads(answer.body()) for answer in answers]
+
     def run(self, requests, later=None):
         """The requests' streams, started together; `later` is (tokens of the first stream, request)."""
         answers = [Answer(self.port, "POST", "/completion") for _ in requests]
@@ -85,11 +104,11 @@ class Server:
 class Answer:
     """One connection. While it is read, only time is noted: parsing waits until the measurement is over."""
 
-    def __init__(self, port, method, path, body=None):
+    def __init__(self, port, method, path, body=None, late=False):
         self.head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
         self.received, self.times, self.start = bytearray(), [], None
         self.socket = socket.create_connection(("127.0.0.1", port), ANSWER_SECONDS)
-        if path != "/completion":
+        if path != "/completion" and not late:
             self.send(encode(body or {}))
 
     def send(self, text):

@@ -23,6 +23,8 @@ rounds' ratios of libfluid to the peer, in brackets the lowest and the highest.
   together" is the generated tokens over the time from the first request to the last token, prompts included.
 - The stall is the longest time between two pieces of a running stream's text while the long prompt waits for its
   first token.
+- Prompt lookup: {rows.LOOKED_UP_TOKENS} tokens of a summary and of a corrected copy of {rows.LOOKED_UP_WORDS} words of
+  `benches/speech.txt`, with drafts and without, on one model in one process. Both say the same.
 - The library alone: the time of {rows.OVERHEAD_STREAMS} streams together over their tokens, with a backend that
   answers at once, from its logits to the event that waits for its reader. That backend has 257 tokens to choose
   from; so the sampler's time over a vocabulary of the model's size, measured by `benches/sampling.rs`, is added.

@@ -1,5 +1,6 @@
 """What is measured about text: each function gives rows of libfluid's and a peer's samples, taken in turn."""
 
+import itertools
 import json
 import random
 import subprocess
@@ -16,6 +17,7 @@ PREFILL, DECODE = 512, 128
 STREAM_PROMPT, STREAM_TOKENS = 128, 64
 PREFIX, SYSTEM_PROMPT, QUESTION = 1_000, 500, 24
 LONG_PROMPT, RUNNING_TOKENS, LONG_AT = 1_500, 400, 16
+SCHEMA_PROMPT, SCHEMA_TOKENS = 16, 160
 OVERHEAD_STREAMS = 16
 
 
@@ -268,6 +270,97 @@ def long_prompt(setting):
         Figure("its own time to first token", "s", False),
     ]
     return rows_of(f"A prompt of {LONG_PROMPT:,} tokens arrives", "llama-server", figures, a, b)
+
+
+# Drafts, against the library without them
+
+SPELLING = "Correct the spelling of the following text. Write out all of the corrected text and nothing else."
+SUMMARY = "Summarise the following text in a few sentences, in its own words."
+LOOKED_UP_WORDS, LOOKED_UP_TOKENS = 180, 160
+
+
+def prompt_lookup(setting):
+    """One stream with prompt lookup decoding beside the same one without."""
+    passage = " ".join(speech().split()[:LOOKED_UP_WORDS])
+    tasks = [("summarising", SUMMARY), ("editing", SPELLING)]
+    options = {"n_ctx": 1_024, "n_parallel": 1, "n_threads": setting.threads}
+    found = []
+
+    def speed(model, task, kind):
+        text = f"<|im_start|>user\n{task}\n\n{passage}<|im_end|>\n<|im_start|>assistant\n"
+        request = libfluid.request(text, LOOKED_UP_TOKENS) | {"speculative": {"type": kind}}
+        (stream,) = whole(model.run([request]), [LOOKED_UP_TOKENS])
+        return ((LOOKED_UP_TOKENS - 1) / (stream.times[-1] - stream.times[0]),)
+
+    with libfluid.Model(setting.model, options) as model:
+        for name, task in tasks:
+            speed(model, task, "prompt_lookup")  # unseen: the prompt is in the cache then
+            a, b = in_turn(
+                setting,
+                f"prompt lookup, {name}",
+                lambda: speed(model, task, "prompt_lookup"),
+                lambda: speed(model, task, "none"),
+            )
+            figures = [Figure(f"decode, {name}", "tokens/s")]
+            found += rows_of("Prompt lookup, one stream", "libfluid without drafts", figures, a, b)
+    return found
+# A JSON schema, against llama-server
+
+
+def order_schema(number):
+    """A schema as apps have it, with names of its own; no answer of `SCHEMA_TOKENS` tokens completes it."""
+    name = f"field_{number}"
+    item = {
+        "type": "object",
+        "properties": {
+            name: {"type": "string", "maxLength": 40},
+            "count": {"type": "integer", "minimum": 1, "maximum": 1_000},
+            "price": {"type": "number", "minimum": 0},
+            "size": {"enum": ["small", "medium", "large"]},
+            "sent": {"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}]},
+            "tags": {"type": "array", "items": {"type": "string", "maxLength": 12}, "maxItems": 4},
+        },
+        "required": [name, "count", "price", "size", "sent", "tags"],
+        "additionalProperties": False,
+    }
+    orders = {"type": "array", "items": item, "minItems": 200}
+    return {
+        "type": "object",
+        "properties": {"orders": orders},
+        "required": ["orders"],
+        "additionalProperties": False,
+    }
+
+
+def structured(setting):
+    numbers = itertools.count()
+
+    def measure(side, request):
+        def ask(**more):
+            stream = side.run([request(pair.prompts.next(SCHEMA_PROMPT), SCHEMA_TOKENS) | more])
+            return whole(stream, [SCHEMA_TOKENS])[0]
+
+        def token(stream):
+            return (stream.times[-1] - stream.times[0]) / (SCHEMA_TOKENS - 1) * 1e3
+
+        schema = order_schema(next(numbers))
+        plain, first, again = ask(), ask(json_schema=schema), ask(json_schema=schema)
+        return token(again), token(again) - token(plain), first.first - plain.first, again.first - plain.first
+
+    with Pair(setting, 1, 1_024) as pair:
+        a, b = in_turn(
+            setting,
+            "schema",
+            lambda: measure(pair.model, libfluid.request),
+            lambda: measure(pair.server, llama_server.request),
+        )
+    figures = [
+        Figure("a token within a schema", "ms", False, ("ratio", "<=", 1.0)),
+        Figure("of this, what the schema adds", "ms", False),
+        Figure("to compile a new schema", "s", False),
+        Figure("to take one that was used before", "s", False),
+    ]
+    return rows_of("A JSON schema of six fields", "llama-server", figures, a, b)
 
 
 # The library alone

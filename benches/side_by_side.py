@@ -20,6 +20,7 @@ import sys
 import time
 from pathlib import Path
 
+import embeddings
 import machine
 import report
 import rows
@@ -31,6 +32,7 @@ PEERS = HERE.parent / "target" / "peers"
 FAKE_LIBRARY = PEERS / "libfluid-fake.so"
 TEXT_MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SPEECH_MODEL = "whisper-base-int8-ov"
+EMBEDDING_MODEL = "minilm-gguf/f16.gguf"
 
 def parts(setting, arguments, genai):
     """What can be measured, by name."""
@@ -42,7 +44,10 @@ def parts(setting, arguments, genai):
         "system-16": lambda: rows.one_system_prompt(setting, 16),
         "prefix": lambda: rows.shared_prefix(setting),
         "stall": lambda: rows.long_prompt(setting),
+        "lookup": lambda: rows.prompt_lookup(setting),
+        "structured": lambda: rows.structured(setting),
         "overhead": lambda: rows.overhead(setting),
+        "embeddings": lambda: embeddings.measure(setting, setting.model.parent / EMBEDDING_MODEL),
         "speech": lambda: speak(arguments),
         "whisper": lambda: whisper(setting, arguments, genai),
     }

@@ -40,7 +40,8 @@
  *   one thread at a time for each handle   fluid_job_next, fluid_queue_next
  *     (others get FLUID_ERROR_BUSY):
  *   not from inside the log callback       fluid_log_set, and what waits: fluid_load_model,
- *     (FLUID_ERROR_BUSY):                  fluid_generate, fluid_transcribe, fluid_model_save_state,
+ *     (FLUID_ERROR_BUSY):                  fluid_generate, fluid_transcribe, fluid_embed,
+ *                                          fluid_rerank, fluid_model_save_state,
  *                                          fluid_model_restore_state, fluid_job_next and
  *                                          fluid_queue_next with a timeout other than 0
  *   Event callbacks run on the thread that made the blocking call, and every function may be
@@ -79,7 +80,7 @@ typedef struct fluid_event {
   fluid_event_kind kind;
   // How the job ended, in a final event; else `FLUID_OK`.
   fluid_status status;
-  // Index of the choice, 0 while requests have one.
+  // Index of the choice, where a request asks for several; else 0.
   int32_t choice;
   // Id of the token, or -1.
   int32_t token;
@@ -91,8 +92,8 @@ typedef struct fluid_event {
   const char *text;
   // Bytes of `text`, the NUL not counted; a text may hold a NUL itself.
   size_t text_len;
-  // JSON with a NUL after it, in a final event, of a segment and of a language; empty in others,
-  // never `NULL`.
+  // JSON with a NUL after it, in a final event, of a segment and of a language, and of a token with
+  // log-probabilities; empty in others, never `NULL`.
   const char *json;
   // Bytes of `json`, the NUL not counted.
   size_t json_len;
@@ -226,13 +227,15 @@ typedef void (*fluid_log_fn)(fluid_log_level level, const char *line, void *user
 // A bug of this library; please report the message.
 #define FLUID_ERROR_INTERNAL (-70)
 
-// `progress` tells how far a load, a long prompt, a save or a restore is, from 0 to 1; or a
-// transcription: reading the audio counts as a twentieth, the rest goes by the share of it that is
-// done.
+// `progress` tells how far a load, a long prompt, a request of many texts, a save or a restore is,
+// from 0 to 1; or a transcription: reading the audio counts as a twentieth, the rest goes by the
+// share of it that is done.
 #define FLUID_EVENT_PROGRESS 1
 
-// A token was drawn: `token` and `text`. The text may be empty while a character or a stop
-// string is undecided; `token` is -1 for text that was held back until the end.
+// A token was drawn: `choice`, `token` and `text`. The text may be empty while a character or a stop
+// string is undecided; `token` is -1 for text that was held back until the end. Where they were
+// asked for, `logprob` and `json` hold its log-probabilities, the latter as `logprobs` in OpenAI's
+// streams; with `echo` the first event's text begins with the prompt.
 #define FLUID_EVENT_TOKEN 2
 
 // A segment of speech was decided: `text`, `start`, `end`; `logprob` is the average
@@ -247,6 +250,15 @@ typedef void (*fluid_log_fn)(fluid_log_level level, const char *line, void *user
 // Something is not as asked, such as the device that is used; `text` says what and why, in one
 // line. The job goes on.
 #define FLUID_EVENT_NOTICE 5
+
+// Like `FLUID_EVENT_TOKEN`, but `text` is the model's reasoning, which stands before its answer.
+#define FLUID_EVENT_REASONING 6
+
+// A call of a tool begins or goes on: `json` is OpenAI's delta, at first
+// `{"index":0,"id":"call_...","type":"function","function":{"name":"...","arguments":""}}`, then
+// `{"index":0,"function":{"arguments":"..."}}` with the next piece. `text` is empty. `token` is the
+// token's id; of a token that decides several things only the first event has it, others have -1.
+#define FLUID_EVENT_TOOL_CALL 7
 
 // The job's one end: `status` tells how, and `json` holds the result of a generation or a
 // transcription: what `fluid_job_json` gives, so plain text where the format asked for is one.
@@ -304,6 +316,12 @@ const char *fluid_last_error(void);
 // `text` is `NULL`, or such a string that was not freed yet.
 void fluid_string_free(char *text);
 
+// Frees floats that a function of this library gave you to own. `NULL` does nothing.
+//
+// Callers see to it that:
+// `data` is `NULL`, or such floats that were not freed yet.
+void fluid_floats_free(float *data);
+
 // Makes an engine. Several can live side by side; each has its own models and threads.
 //
 // `options_json`: `NULL`, or a JSON object borrowed for the call: `max_queue`, how many jobs
@@ -350,11 +368,16 @@ fluid_status fluid_engine_free(struct fluid_engine *engine);
 // | `cache_type_k`, `cache_type_v` | `"f32"`, `"f16"`, `"bf16"`, `"q8_0"`, `"q5_1"`, `"q5_0"`, `"q4_1"`, `"q4_0"` | `"f16"` |
 // | `flash_attn` | `"auto"`, `"on"`, `"off"`; quantised values need it | `"auto"` |
 // | `swa_full` | sliding-window layers keep the whole context | false |
+// | `embedding` | turn texts into vectors or scores instead of generating | as the file says: true for encoders, and where it names a pooling |
 // | `use_mmap` | map the file instead of reading it; do not change it while it is mapped | true |
 // | `device` | `"AUTO"`, `"CPU"`, `"GPU"`, `"NPU"`, `"GPU.1"`; GGUF models: `"AUTO"` or `"CPU"` | `"AUTO"` |
 // | `cache_dir` | OpenVINO: a folder for compiled models, so that the next load takes less time | none |
 // | `inference_precision` | OpenVINO: `"f32"`, `"f16"` or `"bf16"` to compute in | what is fastest |
 // | `vad_model` | Whisper: the file silero_vad_openvino_16k.onnx | in the model's folder, or the one around it |
+// | `lora` | LoRA adapters in GGUF's format, up to 64: `[{"path": "a.gguf", "name": "a", "scale": 0.5}]`; requests choose among them | none; a name is the file's, a scale 1 |
+// | `draft_model` | a smaller GGUF model of the same vocabulary, which drafts for this one | none |
+// | `draft_options` | its `n_ctx`, `use_mmap` and options of the KV cache | `n_ctx` as this model's |
+// | `speculative` | for requests that do not say it: see `fluid_generate` | off |
 // | `chat_template` | a Jinja template in place of the model's own | the model's own |
 // | `deadline_ms` | give up after this time | none |
 //
@@ -391,10 +414,13 @@ fluid_status fluid_load_model_start(struct fluid_engine *engine,
                                     const char *options_json,
                                     struct fluid_job **out_job);
 
-// Describes a model as a JSON object: `name`, `path`, `architecture`, `parameters`,
-// `file_bytes`, `weights_bytes`, `quantization`, `context_length` (of one job),
-// `context_length_trained`, `n_parallel`, `chat_template`, `backend`, `device`, `threads` and
-// more. On success `*out_json` is owned by the caller, free with `fluid_string_free`.
+// Describes a model as a JSON object: `name`, `path`, `capabilities` ("generate", "transcribe",
+// "embed", "rerank", "tokenize"), `architecture`, `parameters`, `file_bytes`, `weights_bytes`,
+// `quantization`, `context_length` (of one job or text), `context_length_trained`, `n_parallel`,
+// `embedding_length`, `layers`, `heads`, `heads_kv`, `vocabulary` (its size), `special_tokens`
+// (ids by what they are for), `chat_template`, `pooling` and `dimensions` (of embedding models),
+// `general` (what the file says of its origin, such as `license`), `backend`, `device`, `threads`
+// and more. On success `*out_json` is owned by the caller, free with `fluid_string_free`.
 //
 // Callers see to it that:
 // `out_json` can be written to.
@@ -417,8 +443,8 @@ fluid_status fluid_model_free(struct fluid_model *model);
 // model file recommends, else as in llama.cpp: temperature 0.8, top_k 40, top_p 0.95, min_p
 // 0.05, no penalties, a random seed; and no `max_tokens` means until the model stops or the context
 // is full. `model`, `user`, `stream` and the like are accepted and change nothing. A field that
-// OpenAI defines and this build lacks (`tools`, `logprobs`, `n` above 1, a `response_format` other
-// than text) is refused; a field that nobody defines is ignored, which only the log tells.
+// OpenAI defines and this build lacks is refused; a field that nobody defines is ignored, which
+// only the log tells.
 //
 // | field | meaning | default |
 // |---|---|---|
@@ -426,17 +452,82 @@ fluid_status fluid_model_free(struct fluid_model *model);
 // | `cache_prompt` | take over what an earlier job computed for the same beginning, and keep this one's for later ones | true |
 // | `context_shift` | in a full context, drop the oldest tokens and go on; else the answer ends with "length" | false |
 // | `n_keep`, `n_discard` | tokens that stay in front then, -1 for the prompt; tokens to drop, 0 for half of the rest | -1, 0 |
+// | `n` | answers to the one prompt, 1 to 128, with the seeds `seed`, `seed` + 1, ...; those that find no slot wait for one. `best_of` must be the same | 1 |
+// | `logprobs`, `top_logprobs` | of a chat: true, and 0 to 20 of the likeliest tokens beside each. Natural logarithms of the softmax of the raw logits, before any sampler | false, 0 |
+// | `logprobs` | of a completion: 0 to 5 of the likeliest tokens, in OpenAI's older shape; `text_offset` counts characters | none |
+// | `echo` | of a completion: the prompt comes first, with `logprobs` also its tokens' | false |
+// | `suffix` | of a completion: the text behind the one asked for; for models with tokens for that, others have `FLUID_ERROR_UNSUPPORTED` | none |
+// | `logit_bias` | -100 to 100 by token id or by text, each of whose tokens is meant; also llama-server's `[[id or text, bias], ...]`, where `false` is never | none |
+// | `ignore_eos` | nothing that ends an answer is drawn | false |
+// | `min_tokens` | before so many tokens nothing ends the answer; stop strings count only in the text behind them | 0 |
+// | `banned_strings`, `bad_words` | texts that never appear in the answer, exactly as written: a token that would complete one is not drawn | none |
+// | `typical_p`, `top_n_sigma`, `min_keep` | llama-server's, as are the following | 1, -1, 0 |
+// | `xtc_probability`, `xtc_threshold` | | 0, 0.1 |
+// | `dry_multiplier`, `dry_base`, `dry_allowed_length`, `dry_penalty_last_n` | -1 looks back over 65,536 tokens | 0, 1.75, 2, 64 |
+// | `dry_sequence_breakers` | | newline, colon, quote, asterisk |
+// | `dynatemp_range`, `dynatemp_exponent` | | 0, 1 |
+// | `mirostat`, `mirostat_tau`, `mirostat_eta` | 1 or 2: in place of all other samplers but temperature and bias | 0, 5, 0.1 |
+// | `samplers` | the order: of penalties, dry, top_n_sigma, top_k, typ_p, top_p, min_p, xtc, temperature, adaptive_p; what is missing is not applied | these, without the last |
+// | `adaptive_target`, `adaptive_decay` | for adaptive_p | -1, 0.9 |
+// | `lora` | LoRA adapters of the model: `[{"id": 0, "scale": 0.5}]`, or `"name"` in place of `"id"`; `[]` for none, and a scale of 0 is none | those of the load options |
+// | `speculative` | drafts: `{"type": "prompt_lookup"}`, `"draft"` by the draft model, `"none"`; see below | that of the load options |
+//
+// Speculative decoding computes several tokens at once that a draft says come next, and keeps those that are
+// drawn all the same: the text is that without drafts, up to what rounding changes in batches of another size.
+// `speculative` has `type`, `n_max` (tokens of a draft, 0 for none; 16 for a draft model), `n_min` (shorter ones are
+// not tried; 0), `p_min` (a draft model's draft ends at a token less likely; 0.75), `adaptive` (drafts only as long
+// as has paid so far; true). llama-server's `speculative.n_max`, `speculative.n_min` and `speculative.p_min` are
+// accepted too. At most four jobs of a model draft side by side, and none while a prompt is computed. Models
+// with recurrent layers or a sliding window cannot, and say so by a `FLUID_EVENT_NOTICE`.
+//
+// What the answer has to look like, by one of these at most; it then ends with `finish_reason`
+// "stop" as soon as nothing may follow:
+//
+// | field | the answer is |
+// |---|---|
+// | `response_format` | as OpenAI has it: `{"type": "text"}`, `{"type": "json_object"}` (with `schema`, as llama-server has it), or `{"type": "json_schema", "json_schema": {"name", "strict", "schema"}}` |
+// | `json_schema` | JSON for this schema, as with `strict` false |
+// | `grammar` | a text of this grammar in llama.cpp's GBNF, from its rule `root` on |
+// | `regex` | a text that this regular expression matches as a whole |
+// | `lark` | a text of this Lark grammar in the dialect of llguidance, from its rule `start` on |
+//
+// Of a schema, keywords that cannot be held while tokens are drawn (`not`, `if`, `uniqueItems`,
+// `contains`, `dependentRequired`, `propertyNames`, `unevaluatedProperties` and their kin, unknown
+// formats, alternatives of a `oneOf` that may overlap) are refused where `strict` is true; else they
+// are left out, which a `FLUID_EVENT_NOTICE` tells, as it does of unknown keywords. Members come in the
+// schema's order. Grammars are compiled on a thread of their own before the job waits for its slot;
+// the last sixteen of a model stay compiled. What is wrong with one comes with the final event, as
+// `FLUID_ERROR_INVALID_REQUEST` with its place.
+//
+// A chat may call tools and reason before it answers:
+//
+// | field | meaning | default |
+// |---|---|---|
+// | `tools` | up to 128 functions with a name, a description and `parameters`, a JSON schema of an object | none |
+// | `tool_choice` | "auto", "none" (the model is not told of them), "required", `{"type": "function", "function": {"name": ...}}` for one call of that, or OpenAI's `allowed_tools` | "auto" |
+// | `parallel_tool_calls` | an answer may have several calls | true |
+// | `reasoning_effort` | "none", "minimal", "low", "medium", "high", "xhigh", for the template; "none" also is a budget of 0 | |
+// | `enable_thinking` | for the template, which knows it as `thinking` too; false also is a budget of 0 | |
+// | `reasoning_budget` | tokens of reasoning after which its end is forced: 0 for none, -1 for no limit; also as `reasoning_budget_tokens`, `thinking_budget_tokens`, `thinking_budget` | -1 |
+// | `reasoning_format` | "auto" or "deepseek" tell reasoning apart; "none" leaves it in the content, with its markup | "auto" |
+//
+// Arguments are always valid for their schema, unless the answer is cut off: what a model may draw is held to it, with
+// "required" from the first token on, with "auto" from where a call begins; an object that lists its `properties` and does
+// not say more has no others. Which form calls have goes by the model's chat template (`tool_format` in `fluid_model_info`;
+// docs/c-api.md has the list). `tools` and a form of the answer cannot be asked for together.
 //
 // `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` while a long prompt is read, a
-// `FLUID_EVENT_TOKEN` for each token, and the final event, on this thread, and can cancel.
+// `FLUID_EVENT_TOKEN`, `FLUID_EVENT_REASONING` or `FLUID_EVENT_TOOL_CALL` for each token, and the final event, on this thread, and can cancel.
 // `user_data` is handed to it. It is not called while the job waits for a slot: where that may
 // take long, set `deadline_ms`, or use `fluid_generate_start` and `fluid_job_cancel`.
 //
 // `out_json` may be `NULL`. On `FLUID_OK`, `FLUID_CANCELLED` and `FLUID_DEADLINE` `*out_json` is
 // OpenAI's result object with the text so far, `usage` (`prompt_tokens_details.cached_tokens` is
-// how much of the prompt was there already), `finish_reason` ("stop", "length", "cancelled",
+// how much of the prompt was there already; of a chat, `completion_tokens_details.reasoning_tokens` how
+// much of the answer was reasoning), `message.reasoning_content` and `message.tool_calls` where there are
+// any, `finish_reason` ("stop", "length", "tool_calls", "cancelled",
 // "deadline" or, in `fluid_job_json`, "error"), `seed` and `timings` (of which `prompt_n` counts what
-// was computed); it is owned by the caller, free with `fluid_string_free`.
+// was computed, `draft_n` tokens of drafts, `draft_n_accepted` those that came true); it is owned by the caller, free with `fluid_string_free`.
 //
 // Errors: `FLUID_ERROR_INVALID_JSON`, `FLUID_ERROR_INVALID_REQUEST`, `FLUID_ERROR_UNSUPPORTED`,
 // `FLUID_ERROR_CONTEXT_OVERFLOW`, `FLUID_ERROR_QUEUE_FULL`, `FLUID_ERROR_BACKEND`,
@@ -543,6 +634,144 @@ fluid_status fluid_transcribe_start(struct fluid_model *model,
                                     const char *request_json,
                                     struct fluid_job **out_job);
 
+// Turns texts into vectors and waits for the end.
+//
+// `model` is an encoder (BERT and its kin) or a decoder that was loaded with `"embedding": true`.
+// `request_json` is a JSON object in the field names of OpenAI's embeddings, borrowed for the call:
+//
+// | field | meaning | default |
+// |---|---|---|
+// | `input` | a text, an array of texts, an array of token ids, or an array of such arrays; 1 to 65,536 texts, none empty | required |
+// | `dimensions` | keep so many numbers of each vector, the first ones; for models trained for it | all |
+// | `pooling` | `"mean"`, `"cls"` or `"last"`: which tokens' states make the vector | the model's own |
+// | `normalize` | make each vector's length 1 | true |
+// | `truncate` | cut texts that are longer than the model takes; else they are an error that names the text | false |
+// | `deadline_ms` | give up after this time | none |
+//
+// `model`, `user` and `encoding_format` are accepted; the vectors are floats in memory whatever
+// they say. A text has at most `n_ctx` tokens, which for these models is their own up to 2,048 unless
+// the load option says more. Texts of up to 64 jobs are computed together.
+//
+// `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` events and the final one, on this
+// thread, and can cancel. `user_data` is handed to it.
+//
+// On `FLUID_OK` `*out_data` holds `*out_count` vectors of `*out_dimensions` floats, one after the
+// other, in the order of the texts; on `FLUID_CANCELLED` and `FLUID_DEADLINE` those of the first
+// texts, and `NULL` where there are none. It is owned by the caller, free with
+// `fluid_floats_free`. `out_json` may be `NULL`, else `*out_json` is OpenAI's object without
+// `data`: `model`, `usage`, and beside them `count`, `dimensions`, `truncated` (the places of
+// texts that were cut) and `timings`. It is owned by the caller, free with `fluid_string_free`.
+//
+// Errors: `FLUID_ERROR_INVALID_JSON`, `FLUID_ERROR_INVALID_REQUEST` (also for a text that is too
+// long), `FLUID_ERROR_UNSUPPORTED` (the model does not embed), `FLUID_ERROR_QUEUE_FULL`,
+// `FLUID_ERROR_BACKEND`, `FLUID_ERROR_OUT_OF_MEMORY`, `FLUID_ERROR_CALLBACK`.
+//
+// Callers see to it that:
+// `request_json` is NUL-terminated; the outputs can be written to, but `out_json` may be `NULL`;
+// `callback` can be called with `user_data` until this returns.
+fluid_status fluid_embed(struct fluid_model *model,
+                         const char *request_json,
+                         fluid_event_fn callback,
+                         void *user_data,
+                         float **out_data,
+                         size_t *out_count,
+                         size_t *out_dimensions,
+                         char **out_json);
+
+// Starts to embed; `request_json`, outcomes and errors as of `fluid_embed`, except that what the
+// model finds, a text that is too long among it, comes with the final event. The vectors are
+// `fluid_job_floats`, the rest of the result is `fluid_job_json`. On success `*out_job` is owned by
+// the caller, free with `fluid_job_free`.
+//
+// Callers see to it that:
+// `request_json` is NUL-terminated; `out_job` can be written to.
+fluid_status fluid_embed_start(struct fluid_model *model,
+                               const char *request_json,
+                               struct fluid_job **out_job);
+
+// Ranks documents by how well they answer a query, and waits for the end.
+//
+// `model` is a reranker: a GGUF whose pooling is "rank". `request_json` is a JSON object in the
+// field names of Jina's and llama-server's rerank, borrowed for the call:
+//
+// | field | meaning | default |
+// |---|---|---|
+// | `query` | what is asked, a text | required |
+// | `documents` | 1 to 65,536 texts, or objects with a `text` | required |
+// | `top_n` | name so many of the best | all |
+// | `return_documents` | repeat the documents in the result | false |
+// | `truncate` | cut documents that are too long with the query; else they are an error that names the document | false |
+// | `deadline_ms` | give up after this time | none |
+//
+// `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` events and the final one, on this
+// thread, and can cancel. `user_data` is handed to it.
+//
+// `out_json` may be `NULL`. On `FLUID_OK` `*out_json` is `{"results": [{"index": 3,
+// "relevance_score": 4.2}, ...], "usage": ...}`, the best first; the scores are the model's own,
+// for most models any number, higher is better. On `FLUID_CANCELLED` and `FLUID_DEADLINE` it has
+// the first documents. It is owned by the caller, free with `fluid_string_free`.
+//
+// Errors: those of `fluid_embed`.
+//
+// Callers see to it that:
+// `request_json` is NUL-terminated; `out_json` is `NULL` or can be written to; `callback` can be
+// called with `user_data` until this returns.
+fluid_status fluid_rerank(struct fluid_model *model,
+                          const char *request_json,
+                          fluid_event_fn callback,
+                          void *user_data,
+                          char **out_json);
+
+// Starts to rank; `request_json`, outcomes and errors as of `fluid_rerank`, except that what the
+// model finds comes with the final event; the result is `fluid_job_json`. On success `*out_job` is
+// owned by the caller, free with `fluid_job_free`.
+//
+// Callers see to it that:
+// `request_json` is NUL-terminated; `out_job` can be written to.
+fluid_status fluid_rerank_start(struct fluid_model *model,
+                                const char *request_json,
+                                struct fluid_job **out_job);
+
+// Makes tokens of a text, or of the prompt that a generation would begin with: what a chat costs,
+// and what it looks like behind the model's template. Takes no slot and waits for no job.
+//
+// `request_json` is a JSON object, borrowed for the call, either with
+//
+// | field | meaning | default |
+// |---|---|---|
+// | `content` | the text | |
+// | `add_special` | add the tokens that the model wants around a text | false |
+// | `parse_special` | read special tokens that the text spells out as such | true |
+// | `with_pieces` | spell the tokens out in the result | false |
+//
+// or with `messages` or `prompt` and whatever else shapes the prompt, as for `fluid_generate`, and
+// `with_pieces`.
+//
+// On success `*out_json` is `{"tokens": [1, 2], "count": 2}`; with `with_pieces` each token is
+// `{"id": 1, "piece": "text"}`, where the piece is an array of bytes if it is no whole text; for a
+// text that was not given as `content`, `prompt` is that text. It is owned by the caller, free with
+// `fluid_string_free`.
+//
+// Errors: `FLUID_ERROR_INVALID_JSON`, `FLUID_ERROR_INVALID_REQUEST`, `FLUID_ERROR_UNSUPPORTED` (the
+// model has no such vocabulary, or cannot chat).
+//
+// Callers see to it that:
+// `request_json` is NUL-terminated; `out_json` can be written to.
+fluid_status fluid_tokenize(struct fluid_model *model, const char *request_json, char **out_json);
+
+// Makes a text of tokens: `request_json` is `{"tokens": [1, 2]}`, borrowed for the call; with
+// `"special": false` tokens that are no text are left out, else they are spelled out. On success
+// `*out_json` is `{"content": "..."}`; bytes that are no whole text became U+FFFD. It is owned by the
+// caller, free with `fluid_string_free`.
+//
+// Errors: as of `fluid_tokenize`.
+//
+// Callers see to it that:
+// `request_json` is NUL-terminated; `out_json` can be written to.
+fluid_status fluid_detokenize(struct fluid_model *model,
+                              const char *request_json,
+                              char **out_json);
+
 // Saves what the KV cache holds of a prompt to a file, and waits for the end of it: a later
 // process that restores it need not compute the prompt again.
 //
@@ -648,7 +877,8 @@ fluid_status fluid_job_cancel(struct fluid_job *job);
 
 // The result of a job that has ended: of a generation, OpenAI's object as `fluid_generate`
 // describes it, also when it was cancelled or failed; of a transcription, what `fluid_transcribe`
-// describes, which is JSON only in the formats "json" and "verbose_json"; of a saved or restored
+// describes, which is JSON only in the formats "json" and "verbose_json"; of an embedding or a
+// ranking, what `fluid_embed` and `fluid_rerank` describe; of a saved or restored
 // state, what `fluid_model_save_state` describes; of a load, `{}`.
 // `*out_json` is borrowed until the job is freed.
 //
@@ -657,6 +887,20 @@ fluid_status fluid_job_cancel(struct fluid_job *job);
 // Callers see to it that:
 // `out_json` can be written to.
 fluid_status fluid_job_json(struct fluid_job *job, const char **out_json);
+
+// The vectors of a job of `fluid_embed_start` that has ended: `*out_count` vectors of
+// `*out_dimensions` floats, one after the other, in the order of the texts. All of them after
+// `FLUID_OK`; else those of the first texts, or `NULL` where there are none. `*out_data` is
+// borrowed until the job is freed.
+//
+// Errors: `FLUID_ERROR_BUSY` while the job runs; `FLUID_ERROR_INVALID_ARGUMENT` for other jobs.
+//
+// Callers see to it that:
+// The outputs can be written to.
+fluid_status fluid_job_floats(struct fluid_job *job,
+                              const float **out_data,
+                              size_t *out_count,
+                              size_t *out_dimensions);
 
 // Takes the model out of a load that ended with `FLUID_OK`, once. A load that is freed before
 // frees its model. `*out_model` is owned by the caller, free with `fluid_model_free`.

@@ -9,6 +9,7 @@ pub mod chat;
 pub mod engine;
 pub mod error;
 pub mod ffi;
+pub mod grammar;
 mod log;
 pub mod request;
 pub mod sampling;

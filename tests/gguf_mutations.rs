@@ -49,7 +49,7 @@ fn run_child(seeds: std::ops::Range<u64>) {
     let _ = std::fs::remove_file(&path);
 }
 
-/// Loads the file and generates a few tokens, as a host would. Returns the status's name.
+/// Loads the file and has it do a little of what it is for. Returns the status's name.
 fn try_model(engine: *mut fluid_engine, path: &Path) -> Result<String, String> {
     let path = CString::new(path.to_string_lossy().as_bytes()).expect("a path without NUL");
     let options = c"{\"n_ctx\": 64, \"n_parallel\": 1, \"n_threads\": 1, \"n_ubatch\": 32}";
@@ -63,10 +63,41 @@ fn try_model(engine: *mut fluid_engine, path: &Path) -> Result<String, String> {
         return judge(status);
     }
     // SAFETY: strings live through the call; no output is wanted.
-    let status = unsafe { fluid_generate(model, request.as_ptr(), None, null_mut(), null_mut()) };
+    let mut status =
+        unsafe { fluid_generate(model, request.as_ptr(), None, null_mut(), null_mut()) };
+    if status == FLUID_ERROR_UNSUPPORTED {
+        status = embed_or_rank(model);
+    }
     let outcome = judge(status);
     fluid_model_free(model);
     outcome
+}
+
+/// What a model does that does not generate.
+fn embed_or_rank(model: *mut fluid_model) -> fluid_status {
+    let texts = c"{\"input\": [\"a bc\", \"d\", \"\u{e9}\"]}";
+    let documents = c"{\"query\": \"a\", \"documents\": [\"bc\", \"\"]}";
+    let (mut data, mut count, mut dimensions) = (null_mut(), 0, 0);
+    // SAFETY: strings and outputs live through the call.
+    let status = unsafe {
+        fluid_embed(
+            model,
+            texts.as_ptr(),
+            None,
+            null_mut(),
+            &mut data,
+            &mut count,
+            &mut dimensions,
+            null_mut(),
+        )
+    };
+    if status != FLUID_ERROR_UNSUPPORTED {
+        // SAFETY: the library's own floats, or null.
+        unsafe { fluid_floats_free(data) };
+        return status;
+    }
+    // SAFETY: strings live through the call; no output is wanted.
+    unsafe { fluid_rerank(model, documents.as_ptr(), None, null_mut(), null_mut()) }
 }
 
 /// Errors are what damaged files deserve. An assertion inside llama.cpp, even one that was

@@ -3,11 +3,12 @@
 use std::path::Path;
 
 /// The header's order: as a reader needs it, from versions to queues.
-const SOURCES: [&str; 13] = [
+const SOURCES: [&str; 17] = [
     "version",
     "status",
     "guard",
     "string",
+    "floats",
     "handle",
     "event",
     "audio",
@@ -15,6 +16,9 @@ const SOURCES: [&str; 13] = [
     "model",
     "generate",
     "transcribe",
+    "embed",
+    "rerank",
+    "tokenize",
     "state",
     "job",
 ];

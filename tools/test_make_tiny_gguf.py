@@ -21,7 +21,7 @@ from gguf_file import Value, read_metadata, value_of  # noqa: E402
 
 MODELS = Path(os.environ.get("FLUID_MODELS") or TOOLS.parent / "models")
 SMOLLM2 = MODELS / "SmolLM2-135M-Instruct.Q4_1.gguf"
-KINDS = {"mamba": "mamba", "hybrid": "jamba", "swa": "gemma3"}
+KINDS = {"mamba": "mamba", "hybrid": "jamba", "swa": "gemma3", "llama": "llama", "infill": "llama"}
 MOST = 10_000_000  # bytes of a model
 TOKENIZER = "tokenizer.ggml."
 

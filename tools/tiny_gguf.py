@@ -114,7 +114,22 @@ def sliding(weights):
     }
 
 
-MODELS = {"mamba": ("mamba", mamba), "hybrid": ("jamba", hybrid), "swa": ("gemma3", sliding)}
+def plain(weights):
+    for layer in layers():
+        weights.norm(f"{layer}.attn_norm", WIDTH)
+        weights.attention(layer)
+        weights.feed_forward(layer)
+    return {"attention.head_count": HEADS, "attention.head_count_kv": HEADS_KV, "rope.dimension_count": HEAD}
+
+
+MODELS = {
+    "mamba": ("mamba", mamba),
+    "hybrid": ("jamba", hybrid),
+    "swa": ("gemma3", sliding),
+    "llama": ("llama", plain),
+    "infill": ("llama", plain),
+}
+MARKS = {"fim_pre": 8, "fim_suf": 9, "fim_mid": 10}  # special tokens of the vocabulary, for models that fill in
 
 
 def layers():
@@ -147,7 +162,12 @@ def cut_vocabulary(metadata):
 
 
 def write(path, name, vocabulary, seed):
-    architecture, build = MODELS[name]
+    gguf_file.write(path, *build(name, vocabulary, seed))
+
+
+def build(name, vocabulary, seed):
+    """The metadata and the tensors of the model `name`."""
+    architecture, fill = MODELS[name]
     weights = Weights(seed)
     weights.embeddings()
     sizes = {
@@ -156,9 +176,12 @@ def write(path, name, vocabulary, seed):
         "block_count": N_LAYER,
         "feed_forward_length": FFN,
         "attention.layer_norm_rms_epsilon": 1e-6,
-        **build(weights),
+        **fill(weights),
     }
     general = {"architecture": architecture, "name": f"tiny random {name}", "file_type": 0}
     metadata = {f"general.{key}": gguf_file.value_of(value) for key, value in general.items()}
     metadata |= {f"{architecture}.{key}": gguf_file.value_of(value) for key, value in sizes.items()}
-    gguf_file.write(path, metadata | vocabulary, weights.tensors)
+    if name == "infill":
+        marks = {f"tokenizer.ggml.{mark}_token_id": gguf_file.value_of(token) for mark, token in MARKS.items()}
+        vocabulary = vocabulary | marks
+    return metadata | vocabulary, weights.tensors

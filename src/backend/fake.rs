@@ -3,18 +3,21 @@
 //! The path is `fake:` and a JSON object; see [`Script`]. Tokens 0 to 255 are the bytes, 256 ends
 //! an answer. What comes next depends on the tokens alone, as with a real model: the rest of the
 //! reply after the longest part of it that the tokens end with, or with `hashed` a letter in which
-//! every token before it has a say, and for tokens that a shift has moved those dropped as well.
+//! every token before it has a say, and for tokens that a shift has moved those dropped as well,
+//! and the adapters they were computed with. Adapters are names alone: their files are not read.
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{json, Map, Value};
 
 use super::{
-    Backend, BatchToken, Decoded, Interrupt, Limits, Loaded, LoadedText, ModelInfo, Progress, Vocab,
+    Adapter, AdapterInfo, Backend, BatchToken, Decoded, Interrupt, Limits, Loaded, LoadedText,
+    ModelInfo, Progress, Tokenizer, Vocab,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::request::LoadOptions;
+use crate::request::{LoadOptions, LoraFile};
 
 const END: u32 = 256;
 
@@ -42,6 +45,8 @@ struct Script {
     recurrent: bool,
     /// In place of the reply, letters that [`hashed`] gives, without an end.
     hashed: bool,
+    /// Each letter so many tokens from the start is another one; 0 for none.
+    wrong_every: usize,
 }
 
 impl Script {
@@ -64,6 +69,7 @@ impl Script {
             nan: flag("nan"),
             recurrent: flag("recurrent"),
             hashed: flag("hashed"),
+            wrong_every: number("wrong_every").unwrap_or(0) as usize,
         })
     }
 }
@@ -72,12 +78,44 @@ struct Fake {
     script: Script,
     interrupt: Interrupt,
     n_batch: usize,
+    n_outputs: usize,
     /// Tokens of each sequence.
     sequences: Vec<Vec<u32>>,
     /// Beside each token what it was computed from, as keys and values are.
     keys: Vec<Vec<u32>>,
     n_cells: usize,
+    adapters: Vec<Adapter>,
     outputs: Vec<Option<Vec<f32>>>,
+    bytes: Arc<Bytes>,
+}
+
+/// The vocabulary of bytes, and one token that is no text.
+struct Bytes;
+
+impl Tokenizer for Bytes {
+    fn tokenize(&self, text: &str, _special: bool, _parse: bool) -> Result<Vec<u32>> {
+        Ok(text.bytes().map(u32::from).collect())
+    }
+
+    fn piece(&self, token: u32, special: bool) -> Result<Vec<u8>> {
+        Ok(match u8::try_from(token) {
+            Ok(byte) => vec![byte],
+            Err(_) if special => b"<end>".to_vec(),
+            Err(_) => Vec::new(),
+        })
+    }
+
+    fn n_tokens(&self) -> usize {
+        END as usize + 1
+    }
+
+    fn longest_piece(&self) -> usize {
+        1
+    }
+
+    fn adds_space(&self) -> bool {
+        false
+    }
 }
 
 pub(super) fn load(
@@ -112,26 +150,40 @@ pub(super) fn load(
         wants_neighbours: false,
         whole_only: script.recurrent,
         interruptible: true,
+        n_outputs: options.n_parallel + 32,
         kept_bytes: u64::from(options.kv.cache_ram_mb.unwrap_or(1)) << 20,
     };
     let fingerprint = format!("model=fake\nrecurrent={}", script.recurrent);
+    let bytes = Arc::new(Bytes);
+    let tokenizer = Arc::downgrade(&bytes);
     let backend = Fake {
         script,
+        bytes,
         interrupt: interrupt.clone(),
         n_batch: limits.n_batch as usize,
+        n_outputs: limits.n_outputs as usize,
         sequences: vec![Vec::new(); limits.n_parallel as usize],
         keys: vec![Vec::new(); limits.n_parallel as usize],
         n_cells: limits.n_cells as usize,
+        adapters: Vec::new(),
         outputs: Vec::new(),
     };
     Ok(Some(Loaded::Text(Box::new(LoadedText {
         backend: Box::new(backend),
         limits,
         vocab: vocab(),
+        tokenizer,
         info: info(),
         fingerprint,
-        check_state: std::sync::Arc::new(check_state),
+        check_state: Arc::new(check_state),
+        adapters: options.lora.iter().map(adapter).collect(),
+        draft: None,
     }))))
+}
+
+fn adapter(file: &LoraFile) -> AdapterInfo {
+    let (name, details) = (file.name.clone(), json!({"path": file.path}));
+    AdapterInfo { fingerprint: file.path.clone(), scale: file.scale, name, details }
 }
 
 fn check_state(state: &[u8], count: usize) -> Result<()> {
@@ -181,7 +233,9 @@ impl Fake {
         if self.script.error_at == Some(step as u64) {
             return Err(Error::new(ErrorKind::Backend, "the fake script asks for an error"));
         }
+        let is_wrong = tokens.len().checked_rem(self.script.wrong_every) == Some(0);
         let next = match self.script.hashed {
+            true if is_wrong => u32::from(b'?'),
             true => hashed(&self.keys[token.sequence as usize]),
             false => self.script.reply.get(step).map_or(END, |&byte| u32::from(byte)),
         };
@@ -214,6 +268,12 @@ fn fnv(words: &[u32]) -> u32 {
     words.iter().fold(0x811c_9dc5, |hash, word| (hash ^ word).wrapping_mul(0x0100_0193))
 }
 
+/// What a token and all before it become with `adapters`.
+fn key(said: &[u32], adapters: &[Adapter]) -> u32 {
+    let changes = adapters.iter().flat_map(|adapter| [adapter.index, adapter.scale.to_bits()]);
+    fnv(&said.iter().copied().chain(changes).collect::<Vec<_>>())
+}
+
 /// A letter from a to z that depends on all `keys`.
 fn hashed(keys: &[u32]) -> u32 {
     u32::from(b'a') + (fnv(keys) >> 8) % 26
@@ -229,12 +289,19 @@ fn said(tokens: &[u32], reply: &[u8]) -> usize {
 }
 
 impl Backend for Fake {
-    fn tokenize(&mut self, text: &str, _special: bool) -> Result<Vec<u32>> {
-        Ok(text.bytes().map(u32::from).collect())
+    fn tokenize(&mut self, text: &str, special: bool) -> Result<Vec<u32>> {
+        self.bytes.tokenize(text, special, true)
+    }
+
+    fn adapt(&mut self, adapters: &[Adapter]) -> Result<()> {
+        self.adapters = adapters.to_vec();
+        Ok(())
     }
 
     fn decode(&mut self, batch: &[BatchToken]) -> Result<Decoded> {
         assert!(batch.len() <= self.n_batch, "a batch of {} tokens", batch.len());
+        let outputs = batch.iter().filter(|token| token.output).count();
+        assert!(outputs <= self.n_outputs, "{outputs} outputs");
         if !self.compute(batch.len()) {
             return Ok(Decoded::Interrupted);
         }
@@ -249,7 +316,8 @@ impl Backend for Fake {
             tokens.push(token.token);
             let keys = &mut self.keys[token.sequence as usize];
             // All that is before goes into it, which takes its time.
-            keys.push(if self.script.hashed { fnv(&[fnv(keys), token.token]) } else { 0 });
+            let said = [fnv(keys), token.token];
+            keys.push(if self.script.hashed { key(&said, &self.adapters) } else { 0 });
             let output = token.output.then(|| self.answer(token)).transpose()?;
             self.outputs.push(output);
         }

@@ -1,5 +1,8 @@
 //! What the engine asks of a model library: tokens in, logits out, all else as plain data.
 
+mod adapter;
+mod draft;
+mod embedding;
 #[cfg(feature = "fake")]
 mod fake;
 #[cfg(feature = "llama")]
@@ -7,14 +10,20 @@ mod llama;
 #[cfg(feature = "openvino")]
 pub mod openvino;
 mod speech;
+mod tokenizer;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
 use serde_json::{Map, Value};
 
+pub use self::adapter::{Adapter, AdapterInfo};
+pub use self::draft::DraftModel;
+pub use self::embedding::{EmbeddingLimits, EmbeddingModel, LoadedEmbedding, Output, Pairing};
 pub use self::speech::{Encoded, GoOn, LoadedSpeech, Scores, SpeechModel, SpeechSession};
-use crate::error::Result;
+pub use self::tokenizer::Tokenizer;
+use crate::error::{Error, ErrorKind, Result};
 use crate::request::LoadOptions;
 
 /// Set from any thread to make a running [`Backend::decode`] give up as soon as it can.
@@ -100,14 +109,30 @@ pub struct Limits {
     pub whole_only: bool,
     /// Whether a computation may be interrupted without harm to sequences outside its batch.
     pub interruptible: bool,
+    /// Tokens of one batch whose logits are wanted, at most: more than `n_parallel`.
+    pub n_outputs: u32,
     /// Bytes of main memory for the states of sequences that no job has.
     pub kept_bytes: u64,
+}
+
+impl Limits {
+    /// Tokens of drafts in one batch, all jobs together; 0 where a sequence cannot be cut back to where
+    /// a draft went wrong.
+    pub fn n_drafted(&self) -> u32 {
+        if self.whole_only {
+            return 0;
+        }
+        self.n_outputs - self.n_parallel
+    }
 }
 
 /// A model's native state. It lives and dies on its worker thread.
 pub trait Backend {
     /// `text` as token ids; `special` lets the model add the tokens it wants around a text.
     fn tokenize(&mut self, text: &str, special: bool) -> Result<Vec<u32>>;
+
+    /// Computes with `adapters` alone from now on, of those that it was loaded with.
+    fn adapt(&mut self, adapters: &[Adapter]) -> Result<()>;
 
     /// Computes `batch`, at most [`Limits::n_batch`] tokens. On an error the sequences of the
     /// batch are in an unknown state; the caller removes them.
@@ -150,7 +175,10 @@ pub struct Vocab {
     // `ends[i]` is where the bytes of token `i` end.
     ends: Vec<usize>,
     end_of_generation: Vec<bool>,
+    control_names: HashMap<u32, String>,
     longest: usize,
+    /// The tokens in the order of their bytes, made when first asked for.
+    sorted: OnceLock<Vec<u32>>,
 }
 
 impl Vocab {
@@ -160,6 +188,18 @@ impl Vocab {
         self.bytes.extend_from_slice(bytes);
         self.ends.push(self.bytes.len());
         self.end_of_generation.push(end_of_generation);
+    }
+
+    /// Names the last token, which stands for no text, as the model's makers write it.
+    pub fn name_control(&mut self, name: String) {
+        if let Some(last) = self.ends.len().checked_sub(1) {
+            self.control_names.insert(last as u32, name);
+        }
+    }
+
+    /// The name of a token that stands for no text, such as `<|im_end|>`.
+    pub fn control_name(&self, token: u32) -> Option<&str> {
+        self.control_names.get(&token).map(String::as_str)
     }
 
     /// Tokens in the vocabulary.
@@ -182,6 +222,12 @@ impl Vocab {
         &self.bytes[start..end]
     }
 
+    /// The text of `tokens`; what is no UTF-8 becomes U+FFFD.
+    pub fn text(&self, tokens: &[u32]) -> String {
+        let bytes: Vec<u8> = tokens.iter().flat_map(|&token| self.piece(token)).copied().collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// Bytes of the longest token.
     pub fn longest_piece(&self) -> usize {
         self.longest
@@ -190,6 +236,23 @@ impl Vocab {
     /// Whether `token` ends an answer.
     pub fn is_end_of_generation(&self, token: u32) -> bool {
         self.end_of_generation.get(token as usize) == Some(&true)
+    }
+
+    /// The tokens that end an answer.
+    pub fn ends_of_generation(&self) -> impl Iterator<Item = u32> + '_ {
+        (0u32..).zip(&self.end_of_generation).filter(|(_, &ends)| ends).map(|(token, _)| token)
+    }
+
+    /// The tokens whose bytes begin with `bytes`.
+    pub fn starting_with(&self, bytes: &[u8]) -> &[u32] {
+        let sorted = self.sorted.get_or_init(|| {
+            let mut sorted: Vec<u32> = (0..self.len() as u32).collect();
+            sorted.sort_by_key(|&token| self.piece(token));
+            sorted
+        });
+        let from = sorted.partition_point(|&token| self.piece(token) < bytes);
+        let count = sorted[from..].partition_point(|&token| self.piece(token).starts_with(bytes));
+        &sorted[from..from + count]
     }
 }
 
@@ -210,6 +273,28 @@ pub struct SamplingDefaults {
     pub repeat_last_n: Option<u32>,
 }
 
+/// What stands around the parts of a prompt that asks for a text between two others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Infill {
+    /// The token that all prompts begin with, where the model wants one.
+    pub begin: Option<u32>,
+    /// Before the text in front.
+    pub prefix: u32,
+    /// Before the text behind.
+    pub suffix: u32,
+    /// Before the text that is asked for.
+    pub middle: u32,
+}
+
+impl Infill {
+    /// What asks for the text between `prefix` and `suffix`.
+    pub fn around(&self, prefix: &[u32], suffix: &[u32]) -> Vec<u32> {
+        let begin = self.begin.iter().chain([&self.prefix]);
+        let parts = begin.chain(prefix).chain([&self.suffix]).chain(suffix);
+        parts.chain([&self.middle]).copied().collect()
+    }
+}
+
 /// What is known about a loaded model, as plain data.
 #[derive(Debug, Default)]
 pub struct ModelInfo {
@@ -221,6 +306,8 @@ pub struct ModelInfo {
     pub bos: String,
     /// Text of the end-of-sequence token; empty where there is none.
     pub eos: String,
+    /// The tokens that ask for a text between two others, where the model knows such.
+    pub infill: Option<Infill>,
     /// Sampling defaults of the model file.
     pub sampling: SamplingDefaults,
     /// What `fluid_model_info` says beside the above: architecture, sizes, device, backend.
@@ -233,6 +320,8 @@ pub enum Loaded {
     Text(Box<LoadedText>),
     /// It writes down speech.
     Speech(Box<LoadedSpeech>),
+    /// It turns texts into vectors or scores.
+    Embedding(Box<LoadedEmbedding>),
 }
 
 /// Checks a state that is to be one of so many tokens, on any thread. The error's message does
@@ -247,11 +336,17 @@ pub struct LoadedText {
     pub limits: Limits,
     /// Its vocabulary.
     pub vocab: Vocab,
+    /// From texts to tokens on any thread, for as long as the native state lives.
+    pub tokenizer: Weak<dyn Tokenizer>,
     /// Tells models and their options apart, for saved states: the same only where a state of
     /// one fits the other. Lines of `name=value`, the model itself first.
     pub fingerprint: String,
     /// Whether a state, on its way to or from a file, can be one of so many tokens of this model.
     pub check_state: StateCheck,
+    /// Its LoRA adapters; their places here are their numbers.
+    pub adapters: Vec<AdapterInfo>,
+    /// What drafts for it, if the options name a model.
+    pub draft: Option<DraftModel>,
     /// What is known about it.
     pub info: ModelInfo,
 }
@@ -267,9 +362,36 @@ pub struct Listener<'a> {
     pub notice: &'a mut dyn FnMut(String),
 }
 
+/// The share of a load's progress that a model has which another one drafts for.
+const DRAFTED_FOR: f32 = 0.8;
+
 /// Loads the model at `path` on the calling thread, which then is its worker: a folder holds a
 /// model in OpenVINO's format, a file is a GGUF model. `Ok(None)`: the listener gave it up.
 pub fn load(
+    path: &str,
+    options: &LoadOptions,
+    interrupt: &Interrupt,
+    listener: Listener<'_>,
+) -> Result<Option<Loaded>> {
+    let Some(draft) = &options.draft else {
+        return load_one(path, options, interrupt, listener);
+    };
+    let Listener { progress, notice } = listener;
+    let first = Listener { progress: &mut |done| progress(done * DRAFTED_FOR), notice };
+    let mut loaded = load_one(path, options, interrupt, first)?;
+    if let Some(Loaded::Text(loaded)) = &mut loaded {
+        let mut rest = |done: f32| progress(DRAFTED_FOR + done * (1.0 - DRAFTED_FOR));
+        let second = Listener { progress: &mut rest, notice };
+        loaded.draft = draft::load(draft, options, loaded, interrupt, second)?;
+        if loaded.draft.is_none() {
+            return Ok(None);
+        }
+        loaded.info.details.insert("draft_model".into(), Value::from(draft.path.as_str()));
+    }
+    Ok(loaded)
+}
+
+fn load_one(
     path: &str,
     options: &LoadOptions,
     interrupt: &Interrupt,
@@ -280,6 +402,12 @@ pub fn load(
         return fake::load(script, options, interrupt, listener.progress);
     }
     let is_folder = std::path::Path::new(path).is_dir();
+    if is_folder {
+        let given = [("lora", !options.lora.is_empty()), ("draft_model", options.draft.is_some())];
+        if let Some((name, _)) = given.iter().find(|(_, is_given)| *is_given) {
+            return Err(Error::unsupported(name, "is for GGUF models only; leave it out"));
+        }
+    }
     #[cfg(feature = "openvino")]
     if is_folder {
         return openvino::load(path, options, listener);
@@ -289,8 +417,5 @@ pub fn load(
         return llama::load(path, options, interrupt, listener.progress);
     }
     let _ = (options, interrupt, listener, is_folder);
-    Err(crate::error::Error::new(
-        crate::error::ErrorKind::Unsupported,
-        format!("{path}: this build has no backend for it"),
-    ))
+    Err(Error::new(ErrorKind::Unsupported, format!("{path}: this build has no backend for it")))
 }

@@ -29,6 +29,7 @@ impl std::error::Error for Raised {}
 pub(super) fn install(env: &mut Environment<'static>) {
     env.add_function("raise_exception", raise_exception);
     env.add_function("strftime_now", strftime_now);
+    env.add_test("iterable", is_iterable);
     env.add_filter("tojson", to_json);
     env.add_filter("string", to_text);
     env.add_filter(PLAIN_FILTER, |state: &State, value: &Value| plain(state, value, 0));
@@ -51,6 +52,11 @@ fn refuse<T>(message: impl Into<String>) -> Result<T, Error> {
 fn raise_exception(message: &str) -> Result<Value, Error> {
     let error = Error::new(ErrorKind::InvalidOperation, "raised by the template");
     Err(error.with_source(Raised(message.to_owned())))
+}
+
+/// As in Jinja2: also what is not defined, but not `none`, which is what `tools` is without tools.
+fn is_iterable(value: &Value) -> bool {
+    !value.is_none() && value.try_iter().is_ok()
 }
 
 /// The time now in UTC (a library has no business with the host's time zone), in the codes of

@@ -139,3 +139,11 @@ fn many_threads_share_one_template() {
         }
     });
 }
+
+#[test]
+fn nothing_is_not_iterable() {
+    let source =
+        "{{ tools is iterable }}{{ other is iterable }}{{ 'a' is iterable }}{{ [] is iterable }}\
+        {{ messages is iterable }}{{ 1 is iterable }}";
+    assert_eq!(plain(source, json!([])).as_deref(), Ok("FalseTrueTrueTrueTrueFalse"));
+}

@@ -3,6 +3,8 @@
 
 use std::cmp::Reverse;
 
+use super::matcher::Matcher;
+
 /// Text that is decided.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Chunk {
@@ -46,7 +48,7 @@ impl TextFilter {
     pub fn new(stops: Vec<String>) -> Self {
         let stops = stops.into_iter().filter(|stop| !stop.is_empty());
         Self {
-            stops: stops.map(Matcher::new).collect(),
+            stops: stops.map(|stop| Matcher::new(&stop)).collect(),
             tail: Vec::new(),
             held: String::new(),
             shown: 0,
@@ -67,6 +69,15 @@ impl TextFilter {
         Chunk { text, stopped: self.stopped }
     }
 
+    /// Takes the bytes of a token in which no stop string counts, nor begins; returns what can be
+    /// shown now.
+    pub fn pass(&mut self, bytes: &[u8]) -> String {
+        let text = self.decode(bytes);
+        self.seen += text.len();
+        self.held.push_str(&text);
+        self.release()
+    }
+
     /// The end of the answer: returns what was held back, unless it is a stop string.
     /// [`matched`](Self::matched) tells whether it was.
     pub fn finish(&mut self) -> String {
@@ -81,10 +92,15 @@ impl TextFilter {
         self.release()
     }
 
+    /// Whether the bytes so far end with a whole character.
+    pub fn is_whole(&self) -> bool {
+        self.tail.is_empty()
+    }
+
     /// The stop string that ended the text.
     pub fn matched(&self) -> Option<&str> {
         let found = self.found.filter(|_| self.stopped)?;
-        self.stops.get(found.stop).map(|stop| stop.text.as_str())
+        self.stops.get(found.stop).map(|stop| &*stop.text)
     }
 
     /// Whole characters out of the held tail and `bytes`; what may still become one stays.
@@ -161,48 +177,5 @@ fn unfinished(invalid: &[u8]) -> bool {
     match std::str::from_utf8(invalid) {
         Ok(_) => false,
         Err(error) => error.error_len().is_none(),
-    }
-}
-
-/// One stop string and how much of it the text ends with.
-#[derive(Debug, Clone)]
-struct Matcher {
-    text: String,
-    /// For each length of a match, the next shorter one that the text ends with as well.
-    shorter: Vec<usize>,
-    state: usize,
-}
-
-impl Matcher {
-    fn new(text: String) -> Self {
-        let bytes = text.as_bytes();
-        let mut shorter = vec![0; bytes.len() + 1];
-        let mut len = 0;
-        for i in 1..bytes.len() {
-            while len > 0 && bytes[i] != bytes[len] {
-                len = shorter[len];
-            }
-            if bytes[i] == bytes[len] {
-                len += 1;
-            }
-            shorter[i + 1] = len;
-        }
-        Self { text, shorter, state: 0 }
-    }
-
-    /// Takes the next byte; the length of the stop string when it is complete.
-    fn step(&mut self, byte: u8) -> Option<usize> {
-        let bytes = self.text.as_bytes();
-        while self.state > 0 && bytes[self.state] != byte {
-            self.state = self.shorter[self.state];
-        }
-        if bytes[self.state] == byte {
-            self.state += 1;
-        }
-        if self.state < bytes.len() {
-            return None;
-        }
-        self.state = self.shorter[self.state];
-        Some(bytes.len())
     }
 }

@@ -8,6 +8,9 @@ use parking_lot::Mutex;
 use super::own_thread::OwnThread;
 use crate::error::{Error, ErrorKind, Result};
 
+/// Address space for a thread's stack where nothing recurses.
+const STACK: usize = 2 << 20;
+
 /// The threads that run.
 #[derive(Default)]
 pub(super) struct Errands(Mutex<State>);
@@ -21,12 +24,21 @@ struct State {
 impl Errands {
     /// Runs `body` on a thread of its own. It must not hold the model, which joins it.
     pub(super) fn run(&self, body: impl FnOnce() + Send + 'static) -> Result<()> {
+        self.run_with_stack(STACK, body)
+    }
+
+    /// The same, with `stack` bytes of address space for its stack.
+    pub(super) fn run_with_stack(
+        &self,
+        stack: usize,
+        body: impl FnOnce() + Send + 'static,
+    ) -> Result<()> {
         let mut state = self.0.lock();
         if state.closed {
             return Err(Error::new(ErrorKind::InvalidHandle, "the model or its engine was freed"));
         }
         state.running.retain(|thread| !thread.is_finished());
-        let thread = std::thread::Builder::new().name("fluid-state".into());
+        let thread = std::thread::Builder::new().name("fluid-errand".into()).stack_size(stack);
         let handle = thread.spawn(move || {
             OwnThread::default().enter();
             body();

@@ -33,12 +33,27 @@ pub struct SegmentEvent {
     pub json: String,
 }
 
+/// What a step of an answer belongs to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Part {
+    /// What the answer is.
+    #[default]
+    Content,
+    /// The reasoning before it.
+    Reasoning,
+    /// A call of a tool; the event's `json` is OpenAI's delta of it.
+    ToolCall,
+}
+
 /// A step of an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenEvent {
     /// Which of the answers it belongs to, from 0.
     pub choice: u32,
-    /// The token's id; `None` with text that was held back until the answer ended.
+    /// What the text belongs to.
+    pub part: Part,
+    /// The token's id; `None` with what else a token decided, and with text that was held back
+    /// until the answer ended.
     pub id: Option<u32>,
     /// Whole, valid UTF-8; empty while a character or a stop string is undecided.
     pub text: String,

@@ -7,139 +7,207 @@ use crossbeam_channel::Receiver;
 use serde_json::json;
 use serde_json::{Map, Value};
 
+use super::adapters::Adapters;
+use super::answers::Answers;
+use super::bans::Bans;
 use super::completion::{entropy, Completion, Shape};
+use super::conversation::{Chat, Conversation, Prepared};
+use super::event::{Body, Event};
+use super::grammars::Grammars;
 use super::intake::Intake;
 use super::job::{Job, Outcome};
 use super::model::Setup;
-use super::slot::{Input, Task};
+use super::speculation::Drafts;
 use super::states::{check_target, States};
-use crate::backend::{Limits, ModelInfo, SamplingDefaults, Vocab};
-use crate::chat::{Template, CHATML};
+use super::task::{Input, Task};
+use super::writer::Reading;
+use crate::backend::{Infill, Limits, ModelInfo, SamplingDefaults, Vocab};
 use crate::error::{Error, Result};
-use crate::log::log;
+use crate::grammar::Grammar;
 use crate::request::{GenerateRequest, Prompt, SamplingFields};
 use crate::sampling::Params;
 
-/// What a text model needs to know of itself, and the way to its worker.
+/// What a text model knows of itself beside its information.
+pub(super) struct Parts {
+    pub(super) limits: Limits,
+    pub(super) vocab: Arc<Vocab>,
+    pub(super) adapters: Arc<Adapters>,
+    pub(super) drafts: Drafts,
+    pub(super) conversation: Conversation,
+    pub(super) states: Arc<States>,
+    pub(super) grammars: Arc<Grammars>,
+}
+
+/// The text side of a model, and the way to its worker.
 pub(super) struct Generator {
     name: String,
     bos: String,
+    infill: Option<Infill>,
     sampling: SamplingDefaults,
-    limits: Limits,
-    vocab: Arc<Vocab>,
-    template: Template,
-    source: String,
-    states: Arc<States>,
-    intake: Intake<Task>,
+    parts: Parts,
+    intake: Arc<Intake<Task>>,
 }
 
 impl Generator {
     /// A generator, and where its worker receives tasks.
-    pub(super) fn new(
-        info: &ModelInfo,
-        limits: Limits,
-        vocab: Arc<Vocab>,
-        template: Option<String>,
-        states: Arc<States>,
-        setup: Setup,
-    ) -> Result<(Self, Receiver<Task>)> {
-        let (template, source) = choose_template(info, template)?;
+    pub(super) fn new(info: &ModelInfo, parts: Parts, setup: Setup) -> (Self, Receiver<Task>) {
         let (intake, tasks) = Intake::new(setup);
         let generator = Self {
             name: info.name.clone(),
             bos: info.bos.clone(),
+            infill: info.infill,
             sampling: info.sampling.clone(),
-            limits,
-            vocab,
-            template,
-            source,
-            states,
-            intake,
+            parts,
+            intake: Arc::new(intake),
         };
-        Ok((generator, tasks))
+        (generator, tasks)
     }
 
     /// What model information says beside what all models say.
     pub(super) fn describe(&self, info: &mut Map<String, Value>) {
-        info.insert("context_length".into(), json!(self.limits.n_ctx));
-        info.insert("n_parallel".into(), json!(self.limits.n_parallel));
-        info.insert("chat_template".into(), json!(self.source));
+        info.insert("context_length".into(), json!(self.parts.limits.n_ctx));
+        info.insert("n_parallel".into(), json!(self.parts.limits.n_parallel));
+        self.parts.conversation.describe(info);
+        info.insert("lora".into(), self.parts.adapters.to_json());
     }
 
     /// Starts a generation.
     pub(super) fn generate(&self, request: GenerateRequest) -> Result<Arc<Job>> {
         let deadline = request.deadline;
-        let task = self.task(request, None)?;
-        self.intake.send(task, deadline)
+        let (task, grammar) = self.task(request, None)?;
+        let Some(grammar) = grammar else { return self.intake.send(task, deadline) };
+        let job = Arc::clone(&task.job);
+        // Compiling counts.
+        self.intake.watch(&job, deadline)?;
+        self.parts.grammars.send(task, grammar, &self.intake)?;
+        Ok(job)
     }
 
     /// Starts to save the state of a request's prompt, all but its last token, to `path`.
     pub(super) fn save_state(&self, request: GenerateRequest, path: &str) -> Result<Arc<Job>> {
         check_target(path)?;
         let deadline = request.deadline;
-        let task = self.task(request, Some(path.to_owned()))?;
+        let (task, _) = self.task(request, Some(path.to_owned()))?;
         self.intake.send(task, deadline)
     }
 
     /// Starts to bring back what [`save_state`](Self::save_state) wrote to `path`.
     pub(super) fn restore_state(&self, path: &str) -> Result<Arc<Job>> {
         let job = self.intake.job(Outcome::Nothing)?;
-        self.states.read(path.to_owned(), &job)?;
+        self.parts.states.read(path.to_owned(), &job)?;
         Ok(job)
     }
 
-    fn task(&self, request: GenerateRequest, save: Option<String>) -> Result<Task> {
+    /// What a generation begins with.
+    pub(super) fn prompt(&self, request: &GenerateRequest) -> Result<Input> {
+        self.check_tokens(request)?;
+        match &request.output.suffix {
+            None => Ok(self.asked(request)?.input),
+            Some(suffix) => self.infill(&request.prompt, suffix.clone()),
+        }
+    }
+
+    /// The worker's task, and the grammar that it still has to get.
+    fn task(
+        &self,
+        mut request: GenerateRequest,
+        save: Option<String>,
+    ) -> Result<(Task, Option<Grammar>)> {
         self.check_tokens(&request)?;
+        let adapters = self.parts.adapters.choose(request.lora.as_deref())?;
+        let drafting = self.parts.drafts.choose(request.speculative)?;
         let seed = request.sampling.seed.unwrap_or_else(random_seed);
-        let (input, shape) = self.input(&request.prompt)?;
+        let Asked { input, shape, grammar, reading } = match request.output.suffix.take() {
+            None => self.asked(&request)?,
+            Some(suffix) => raw(self.infill(&request.prompt, suffix)?, &request),
+        };
         let name = request.model.unwrap_or_else(|| self.name.clone());
-        let completion = Completion::new(shape, name, seed);
+        let count = if save.is_some() { 1 } else { request.output.n };
+        let completion = Completion::new(shape, name, seed, count);
         let job = self.intake.job(match save {
             None => Outcome::Completion(Box::new(completion.clone())),
             Some(_) => Outcome::Nothing,
         })?;
-        Ok(Task {
+        if drafting.is_some() && !self.parts.drafts.possible && request.speculative.is_some() {
+            job.push(Event::now(Body::Notice(Drafts::NOTICE.to_owned())));
+        }
+        let task = Task {
+            answers: Answers::new(Arc::clone(&job), completion),
+            choice: 0,
+            shape,
             job,
             input,
+            bias_texts: std::mem::take(&mut request.sampling.bias_texts),
+            dry_breakers: std::mem::take(&mut request.sampling.dry_breakers),
             params: sampling_params(request.sampling, &self.sampling),
             seed,
+            bans: Bans::new(&request.bans, &self.parts.vocab),
+            min_tokens: request.bans.min_tokens,
+            logprobs: request.output.logprobs,
+            echo: request.output.echo,
+            prompt_text: "".into(),
             stop: request.stop,
             max_tokens: request.max_tokens.map_or(usize::MAX, |count| count as usize),
             priority: request.priority,
+            adapters,
+            drafting: drafting.filter(|_| self.parts.drafts.possible),
             cache_prompt: request.cache_prompt,
             context_shift: request.context_shift,
-            completion,
+            grammar: None,
+            reading,
             save,
-        })
+        };
+        Ok((task, grammar))
     }
 
-    fn input(&self, prompt: &Prompt) -> Result<(Input, Shape)> {
-        Ok(match prompt {
-            Prompt::Tokens(tokens) => (Input::Tokens(tokens.clone()), Shape::Text),
+    /// What the request says to the worker: prompt, form of the result, and for a chat what calls
+    /// may look like and how the answer is read.
+    fn asked(&self, request: &GenerateRequest) -> Result<Asked> {
+        let (messages, variables) = match &request.prompt {
+            Prompt::Tokens(tokens) => return Ok(raw(Input::Tokens(tokens.clone()), request)),
             Prompt::Text(text) => {
                 let text = text.clone();
-                (Input::Text { text, special: true }, Shape::Text)
+                return Ok(raw(Input::Text { text, special: true }, request));
             }
-            Prompt::Chat { messages, variables } => {
-                let text = self.template.render(messages, None, true, variables)?;
-                // A template that writes the begin token itself must not get a second one.
-                let special = self.bos.is_empty() || !text.starts_with(&self.bos);
-                (Input::Text { text, special }, Shape::Chat)
-            }
-        })
+            Prompt::Chat { messages, variables } => (messages, variables),
+        };
+        let chat = Chat {
+            messages,
+            variables,
+            tools: request.tools.as_ref(),
+            reasoning: &request.reasoning,
+            has_grammar: request.grammar.is_some(),
+        };
+        let Prepared { prompt: text, grammar, reading } = self.parts.conversation.prepare(&chat)?;
+        // A template that writes the begin token itself must not get a second one.
+        let special = self.bos.is_empty() || !text.starts_with(&self.bos);
+        let input = Input::Text { text, special };
+        let grammar = grammar.or_else(|| request.grammar.clone());
+        Ok(Asked { input, shape: Shape::Chat, grammar, reading })
+    }
+
+    fn infill(&self, prompt: &Prompt, suffix: String) -> Result<Input> {
+        let marks = self.infill.ok_or_else(|| {
+            let message = "the model has no tokens for a text between two others";
+            Error::unsupported("suffix", message)
+        })?;
+        match prompt {
+            Prompt::Text(prefix) => Ok(Input::Infill { prefix: prefix.clone(), suffix, marks }),
+            _ => Err(Error::unsupported("suffix", "needs a prompt that is a text")),
+        }
     }
 
     /// Token ids reach native code: they must be of this vocabulary.
     fn check_tokens(&self, request: &GenerateRequest) -> Result<()> {
-        let outside = |token: u32| token as usize >= self.vocab.len();
-        let size = self.vocab.len();
+        let outside = |token: u32| token as usize >= self.parts.vocab.len();
+        let size = self.parts.vocab.len();
         if let Prompt::Tokens(tokens) = &request.prompt {
             if let Some(index) = tokens.iter().position(|&token| outside(token)) {
                 let message = format!("{} is not one of the model's {size} tokens", tokens[index]);
                 return Err(Error::invalid_request(&format!("prompt[{index}]"), message));
             }
         }
-        match request.sampling.logit_bias.iter().find(|(token, _)| outside(*token)) {
+        match request.sampling.params.logit_bias.iter().find(|(token, _)| outside(*token)) {
             None => Ok(()),
             Some((token, _)) => Err(Error::invalid_request(
                 &format!("logit_bias.{token}"),
@@ -149,24 +217,23 @@ impl Generator {
     }
 }
 
+/// A request, as far as it concerns what is said.
+struct Asked {
+    input: Input,
+    shape: Shape,
+    grammar: Option<Grammar>,
+    reading: Reading,
+}
+
+/// A prompt that is taken as it stands.
+fn raw(input: Input, request: &GenerateRequest) -> Asked {
+    let grammar = request.grammar.clone();
+    Asked { input, shape: Shape::Text, grammar, reading: Reading::default() }
+}
+
 /// Within 53 bits, so that every JSON reader can hand the result's `seed` back unchanged.
 fn random_seed() -> u64 {
     entropy() >> 11
-}
-
-/// The template of the load options, else the model's own, else ChatML; and its source.
-fn choose_template(info: &ModelInfo, given: Option<String>) -> Result<(Template, String)> {
-    let is_given = given.is_some();
-    let source = given.or_else(|| info.chat_template.clone()).unwrap_or_else(|| {
-        log!(Warn, "{}: has no chat template; using ChatML", info.name);
-        CHATML.to_owned()
-    });
-    let template =
-        Template::new(&source, &info.bos, &info.eos).map_err(|error| match is_given {
-            true => Error::invalid_request("chat_template", error.message()),
-            false => error,
-        })?;
-    Ok((template, source))
 }
 
 fn sampling_params(fields: SamplingFields, defaults: &SamplingDefaults) -> Params {
@@ -184,8 +251,6 @@ fn sampling_params(fields: SamplingFields, defaults: &SamplingDefaults) -> Param
             .repeat_last_n
             .or(defaults.repeat_last_n)
             .map_or(base.repeat_last_n, |n| n as usize),
-        presence_penalty: fields.presence_penalty.unwrap_or(base.presence_penalty),
-        frequency_penalty: fields.frequency_penalty.unwrap_or(base.frequency_penalty),
-        logit_bias: fields.logit_bias,
+        ..fields.params
     }
 }

@@ -47,6 +47,14 @@ impl<T: Work> Intake<T> {
         Ok(Job::new(self.setup.options.event_queue, signal, Some(place), outcome))
     }
 
+    /// Has `job` stopped after `deadline`, from now on.
+    pub(super) fn watch(&self, job: &Arc<Job>, deadline: Option<Duration>) -> Result<()> {
+        match deadline {
+            Some(limit) => self.setup.timer.watch(job, limit).inspect_err(|_| job.close()),
+            None => Ok(()),
+        }
+    }
+
     /// Sends `task`; its job then is stopped after `deadline`.
     pub(super) fn send(&self, task: T, deadline: Option<Duration>) -> Result<Arc<Job>> {
         let job = Arc::clone(task.job());
@@ -65,9 +73,7 @@ impl<T: Work> Intake<T> {
         if self.setup.signal.is_shut_down() {
             job.request_stop(StopCause::Cancel);
         }
-        if let Some(limit) = deadline {
-            self.setup.timer.watch(&job, limit).inspect_err(|_| job.close())?;
-        }
+        self.watch(&job, deadline)?;
         Ok(job)
     }
 

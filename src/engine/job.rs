@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::completion::Completion;
+use super::embedder::{Embeddings, Ranking};
 use super::event::{Body, Ending, Event};
 use super::model::Model;
 use super::queue::Queue;
@@ -16,10 +17,6 @@ use super::signal::Signal;
 use super::speech::Transcript;
 use super::states::StateResult;
 use crate::error::{Error, ErrorKind, Result};
-
-/// Events that may follow a token's without asking for room: the text that was held back.
-/// The final event always has a place.
-const HELD_BACK: usize = 1;
 
 /// Why a job should stop before it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +60,10 @@ pub enum Outcome {
     Completion(Box<Completion>),
     /// A transcription's result, whole or as far as it came.
     Transcript(Box<Transcript>),
+    /// Vectors of texts, all or as far as they came.
+    Embeddings(Box<Embeddings>),
+    /// Documents in order, all or as far as they came.
+    Ranking(Box<Ranking>),
     /// What came of saving a sequence or of bringing one back.
     State(StateResult),
 }
@@ -206,6 +207,17 @@ impl Job {
         self.state.lock().stop
     }
 
+    /// How a worker should end what it does for the job, once it should: somebody stopped it, or
+    /// it has ended.
+    pub fn wanted_end(&self) -> Option<Ending> {
+        let state = self.state.lock();
+        match (state.stop, state.phase) {
+            (Some(cause), _) => Some(cause.ending()),
+            (None, Phase::Ended) => Some(Ending::Cancelled),
+            (None, _) => None,
+        }
+    }
+
     /// Whether the final event is queued or read.
     pub fn is_ended(&self) -> bool {
         self.state.lock().phase == Phase::Ended
@@ -228,6 +240,15 @@ impl Job {
         room
     }
 
+    /// Events of tokens that there is room for.
+    pub fn room(&self) -> usize {
+        let state = self.state.lock();
+        match state.unbounded {
+            true => usize::MAX,
+            false => self.capacity.saturating_sub(state.events.len()),
+        }
+    }
+
     /// Waits a moment for room; the caller looks after stops. Says whether there is room.
     pub fn wait_for_room(&self, moment: Duration) -> bool {
         let mut state = self.state.lock();
@@ -238,10 +259,10 @@ impl Job {
         !is_full(&mut state)
     }
 
-    /// Queues an event of a running job; [`has_room`](Self::has_room) was asked before.
+    /// Queues an event of a running job; [`has_room`](Self::has_room) was asked before, by each of its
+    /// answers. What a token decides beside its text, and what was held back, needs no room.
     pub fn push(&self, event: Event) {
         let mut state = self.state.lock();
-        debug_assert!(state.unbounded || state.events.len() < self.capacity + HELD_BACK);
         if state.phase != Phase::Ended {
             state.events.push_back(event);
             self.announce(&mut state);
@@ -445,9 +466,23 @@ impl Job {
         Ok(match &state.outcome {
             Outcome::Completion(completion) => completion.to_json(),
             Outcome::Transcript(transcript) => transcript.body(),
+            Outcome::Embeddings(embeddings) => embeddings.to_json(),
+            Outcome::Ranking(ranking) => ranking.to_json(),
             Outcome::State(result) => result.to_json(),
             _ => "{}".to_owned(),
         })
+    }
+
+    /// The vectors one after the other, and the numbers of each.
+    pub fn floats(&self) -> Result<(Arc<Vec<f32>>, usize)> {
+        let state = self.state.lock();
+        self.check_ended(&state)?;
+        match &state.outcome {
+            Outcome::Embeddings(embeddings) => Ok(embeddings.values()),
+            _ => {
+                Err(Error::new(ErrorKind::InvalidArgument, "the job is none of fluid_embed_start"))
+            }
+        }
     }
 
     fn check_ended(&self, state: &State) -> Result<()> {

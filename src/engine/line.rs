@@ -4,16 +4,24 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::slot::{Slot, Task};
+use super::slot::Slot;
+use super::task::Task;
 
 /// Where a job stands: higher priority goes first, then who came first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Turn {
     priority: Reverse<i32>,
     arrival: u64,
+    /// Which of the job's answers.
+    choice: usize,
 }
 
 impl Turn {
+    /// Where answer number `choice` of the same job stands.
+    pub(super) fn of_choice(self, choice: usize) -> Self {
+        Self { choice, ..self }
+    }
+
     /// What its priority alone says: less goes first.
     pub(super) fn rank(&self) -> Reverse<i32> {
         self.priority
@@ -44,7 +52,7 @@ impl Line {
     /// Puts `task` behind those of its priority.
     pub(super) fn join(&mut self, task: Task) {
         self.arrivals += 1;
-        let turn = Turn { priority: Reverse(task.priority), arrival: self.arrivals };
+        let turn = Turn { priority: Reverse(task.priority), arrival: self.arrivals, choice: 0 };
         self.waiting.insert(turn, Waiting::New(Box::new(task)));
     }
 
@@ -79,7 +87,7 @@ impl Line {
     pub(super) fn take_stopped(&mut self) -> Vec<Slot> {
         let is_stopped = |waiting: &Waiting| match waiting {
             Waiting::New(task) => task.job.is_ended(),
-            Waiting::Ready(slot) => slot.job().stop_cause().is_some(),
+            Waiting::Ready(slot) => slot.job().wanted_end().is_some(),
         };
         let stopped = self.waiting.iter().filter(|(_, waiting)| is_stopped(waiting));
         let turns: Vec<Turn> = stopped.map(|(&turn, _)| turn).collect();

@@ -1,14 +1,22 @@
 //! Time, threads and queues: engines, models, jobs. Knows backends only by their trait.
 #![forbid(unsafe_code)]
 
+mod adapters;
+mod answers;
+mod bans;
 pub mod completion;
+mod conversation;
+mod drafter;
+mod embedder;
 mod errands;
 pub mod event;
 mod generator;
+mod grammars;
 mod intake;
 pub mod job;
 mod kv;
 mod line;
+mod logprobs;
 pub mod model;
 pub mod own_thread;
 mod pace;
@@ -16,12 +24,17 @@ mod picker;
 mod prompt;
 pub mod queue;
 mod scheduler;
+mod scoring;
 mod signal;
 mod slot;
+mod speculation;
 mod speech;
 mod state_file;
 mod states;
+mod task;
+mod texts;
 mod timer;
+mod tokens;
 mod worker;
 mod writer;
 

@@ -5,16 +5,22 @@ use std::sync::Arc;
 
 use serde_json::{json, Map, Value};
 
+use super::embedder::Embedder;
 use super::generator::Generator;
 use super::job::Job;
 use super::signal::Signal;
 use super::speech::Transcriber;
+use super::task::Input;
 use super::timer::Timer;
+use super::tokens::Words;
 use super::worker::Worker;
 use crate::audio;
 use crate::backend::ModelInfo;
 use crate::error::{Error, ErrorKind, Result};
-use crate::request::{EngineOptions, GenerateRequest, TranscribeRequest};
+use crate::request::{
+    DetokenizeRequest, EmbedRequest, EngineOptions, GenerateRequest, RerankRequest, TokenizeInput,
+    TokenizeRequest, TranscribeRequest,
+};
 
 /// What a model takes over from its engine.
 #[derive(Clone)]
@@ -30,6 +36,33 @@ pub(super) enum Skill {
     Text(Box<Generator>),
     /// It writes down speech.
     Speech(Box<Transcriber>),
+    /// It turns texts into vectors or scores.
+    Embedding(Box<Embedder>),
+}
+
+impl Skill {
+    /// What callers may ask for, in the words of model information.
+    fn capabilities(&self) -> Vec<&'static str> {
+        match self {
+            Skill::Text(_) => vec!["generate", "tokenize"],
+            Skill::Speech(_) => vec!["transcribe"],
+            Skill::Embedding(embedder) => vec![embedder.capability(), "tokenize"],
+        }
+    }
+
+    /// What to use in place of what it cannot do.
+    fn advice(&self) -> &'static str {
+        match self {
+            Skill::Text(_) => {
+                "this model is loaded to generate text; use fluid_generate, or load it with {\"embedding\": true}"
+            }
+            Skill::Speech(_) => "this model transcribes speech; use fluid_transcribe",
+            Skill::Embedding(embedder) if embedder.capability() == "rerank" => {
+                "this model ranks documents; use fluid_rerank"
+            }
+            Skill::Embedding(_) => "this model turns texts into vectors; use fluid_embed",
+        }
+    }
 }
 
 /// A loaded model. Dropping it cancels its jobs and waits until its memory is given back.
@@ -37,6 +70,7 @@ pub struct Model {
     name: String,
     details: Map<String, Value>,
     skill: Skill,
+    words: Option<Words>,
     setup: Setup,
     worker: Arc<Worker>,
 }
@@ -57,10 +91,11 @@ impl Model {
     pub(super) fn new(
         info: ModelInfo,
         skill: Skill,
+        words: Option<Words>,
         setup: Setup,
         worker: Arc<Worker>,
     ) -> Arc<Self> {
-        Arc::new(Self { name: info.name, details: info.details, skill, setup, worker })
+        Arc::new(Self { name: info.name, details: info.details, skill, words, setup, worker })
     }
 
     /// Whether `timer` is that of the model's engine, which is the engine's own.
@@ -78,10 +113,12 @@ impl Model {
         self.check_alive()?;
         let mut info = Map::new();
         info.insert("name".into(), json!(self.name));
+        info.insert("capabilities".into(), json!(self.skill.capabilities()));
         info.extend(self.details.clone());
         match &self.skill {
             Skill::Text(generator) => generator.describe(&mut info),
             Skill::Speech(transcriber) => transcriber.describe(&mut info),
+            Skill::Embedding(embedder) => embedder.describe(&mut info),
         }
         Ok(Value::Object(info).to_string())
     }
@@ -118,10 +155,7 @@ impl Model {
         self.check_alive()?;
         match &self.skill {
             Skill::Text(generator) => Ok(generator),
-            Skill::Speech(_) => Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("{}: this model transcribes speech; use fluid_transcribe", self.name),
-            )),
+            _ => Err(self.cannot()),
         }
     }
 
@@ -130,10 +164,63 @@ impl Model {
         self.check_alive()?;
         match &self.skill {
             Skill::Speech(transcriber) => transcriber.transcribe(audio, request),
-            Skill::Text(_) => Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("{}: this model generates text; transcribe with a speech model", self.name),
-            )),
+            _ => Err(self.cannot()),
         }
+    }
+
+    /// Starts to turn texts into vectors.
+    pub fn embed(&self, request: EmbedRequest) -> Result<Arc<Job>> {
+        self.embedder()?.embed(request)
+    }
+
+    /// Starts to rank documents.
+    pub fn rerank(&self, request: RerankRequest) -> Result<Arc<Job>> {
+        self.embedder()?.rerank(request)
+    }
+
+    fn embedder(&self) -> Result<&Embedder> {
+        self.check_alive()?;
+        match &self.skill {
+            Skill::Embedding(embedder) => Ok(embedder),
+            _ => Err(self.cannot()),
+        }
+    }
+
+    /// The tokens of a text, or of the prompt that a generation begins with, as JSON.
+    pub fn tokenize(&self, request: &TokenizeRequest) -> Result<String> {
+        let words = self.words()?;
+        match &request.input {
+            TokenizeInput::Content { text, add_special, parse_special } => {
+                let tokens = words.tokenize(text, *add_special, *parse_special, "content")?;
+                words.json(&tokens, None, request.with_pieces)
+            }
+            TokenizeInput::Prompt(prompt) => match self.generator()?.prompt(prompt)? {
+                Input::Tokens(tokens) => words.json(&tokens, None, request.with_pieces),
+                Input::Text { text, special } => {
+                    let tokens = words.tokenize(&text, special, true, "prompt")?;
+                    words.json(&tokens, Some(&text), request.with_pieces)
+                }
+                Input::Infill { prefix, suffix, marks } => {
+                    let prefix = words.tokenize(&prefix, false, true, "prompt")?;
+                    let suffix = words.tokenize(&suffix, false, true, "suffix")?;
+                    words.json(&marks.around(&prefix, &suffix), None, request.with_pieces)
+                }
+            },
+        }
+    }
+
+    /// The text of tokens, as JSON.
+    pub fn detokenize(&self, request: &DetokenizeRequest) -> Result<String> {
+        self.words()?.detokenize(request)
+    }
+
+    fn words(&self) -> Result<&Words> {
+        self.check_alive()?;
+        self.words.as_ref().ok_or_else(|| self.cannot())
+    }
+
+    fn cannot(&self) -> Error {
+        let message = format!("{}: {}", self.name, self.skill.advice());
+        Error::new(ErrorKind::Unsupported, message)
     }
 }

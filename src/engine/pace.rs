@@ -37,6 +37,16 @@ impl Pace {
         let nearest = smaller.or_else(|| (size..SIZES).find_map(|size| self.per_token[size]));
         nearest.map(|seconds| Duration::from_secs_f32(seconds * count as f32))
     }
+
+    /// How many times as long as a batch of `base` tokens one of `count` takes. A size that was never
+    /// computed counts as no longer, so that it is tried once.
+    pub(super) fn ratio(&self, count: usize, base: usize) -> f32 {
+        let known = |count| Some(self.per_token[size_of(count)]? * count as f32);
+        match (known(count), known(base)) {
+            (Some(whole), Some(part)) if part > 0.0 => whole / part,
+            _ => 1.0,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -57,6 +67,15 @@ mod tests {
         assert_eq!([1, 4, 8].map(|count| expect(&pace, count)), [20, 80, 80].map(Some));
         pace.note(1, Duration::from_millis(30));
         assert_eq!(expect(&pace, 1), Some(23));
+    }
+
+    #[test]
+    fn ratios_are_of_what_was_computed() {
+        let mut pace = Pace::default();
+        pace.note(1, Duration::from_millis(10));
+        assert_eq!(pace.ratio(8, 1), 1.0, "nobody knows");
+        pace.note(8, Duration::from_millis(40));
+        assert_eq!([1, 8, 6].map(|count| pace.ratio(count, 1)), [1.0, 4.0, 3.0]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! From a prompt to its tokens: what cannot fit, or might choke a tokeniser, is refused before.
 #![forbid(unsafe_code)]
 
-use super::slot::Input;
+use super::task::Input;
 use crate::backend::{Backend, Limits, Vocab};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -21,6 +21,13 @@ pub(super) fn tokens(
         Input::Text { text, special } => {
             check_text(text, vocab, limits)?;
             backend.tokenize(text, *special)?
+        }
+        Input::Infill { prefix, suffix, marks } => {
+            check_text(prefix, vocab, limits)?;
+            check_text(suffix, vocab, limits)?;
+            let (prefix, suffix) =
+                (backend.tokenize(prefix, false)?, backend.tokenize(suffix, false)?);
+            marks.around(&prefix, &suffix)
         }
     };
     if tokens.is_empty() {
@@ -49,14 +56,23 @@ fn check_text(text: &str, vocab: &Vocab, limits: Limits) -> Result<()> {
         );
         return Err(Error::new(ErrorKind::ContextOverflow, message));
     }
-    let of_a_kind = |a: &char, b: &char| a.is_whitespace() == b.is_whitespace();
-    match longest_run(text, of_a_kind) {
+    check_words(text, "prompt")
+}
+
+/// Refuses a text at `path` with a word that a tokeniser might choke on.
+pub(super) fn check_words(text: &str, path: &str) -> Result<()> {
+    match longest_word(text) {
         run if run > LONGEST_WORD => Err(Error::invalid_request(
-            "prompt",
+            path,
             format!("has a word of {run} characters; split words of more than {LONGEST_WORD}"),
         )),
         _ => Ok(()),
     }
+}
+
+/// Characters of the longest word, or of the longest white space.
+pub(super) fn longest_word(text: &str) -> usize {
+    longest_run(text, |a, b| a.is_whitespace() == b.is_whitespace())
 }
 
 /// Length of the longest stretch of characters that are alike.

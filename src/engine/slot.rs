@@ -1,70 +1,23 @@
 //! One running generation: its tokens, its place in the KV cache, its text.
 #![forbid(unsafe_code)]
 
-use std::sync::Arc;
+mod drafts;
+
 use std::time::{Duration, Instant};
 
-use super::completion::Completion;
+use super::adapters::AdapterSet;
 use super::event::Ending;
-use super::intake::Work;
-use super::job::{Job, Outcome};
-use super::picker::Picker;
+use super::job::Job;
+use super::kv::Prefix;
+use super::logprobs::Scorer;
+use super::picker::{Picker, Rules};
+use super::scoring::Scoring;
+use super::speculation::Speculation;
 use super::state_file::Saved;
 use super::states::{Save, COMPUTED};
-use super::writer::Writer;
+use super::task::Task;
+use super::writer::{Form, Writer};
 use crate::backend::{BatchToken, Limits, Vocab};
-use crate::error::{Error, Result};
-use crate::request::ContextShift;
-use crate::sampling::Params;
-
-/// What the prompt is when it reaches the worker.
-pub(super) enum Input {
-    /// A text; `special` lets the model add the tokens it wants around it.
-    Text { text: String, special: bool },
-    /// Token ids, checked against the vocabulary.
-    Tokens(Vec<u32>),
-}
-
-/// A generation on its way to a slot. Dropped unfinished, it ends its job: no job is left without an end.
-pub(super) struct Task {
-    pub(super) job: Arc<Job>,
-    pub(super) input: Input,
-    pub(super) params: Params,
-    pub(super) seed: u64,
-    pub(super) stop: Vec<String>,
-    pub(super) max_tokens: usize,
-    pub(super) priority: i32,
-    /// Whether a prefix that is there is taken over, and what is computed is kept.
-    pub(super) cache_prompt: bool,
-    /// What to drop when the context is full; `None` ends the answer.
-    pub(super) context_shift: Option<ContextShift>,
-    pub(super) completion: Completion,
-    /// A file to save the prompt's state to, all but its last token; nothing is generated then.
-    pub(super) save: Option<String>,
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.job.abandon();
-    }
-}
-
-impl Task {
-    /// Its prompt's `tokens`, if there are enough of them.
-    pub(super) fn check(&self, tokens: Vec<u32>) -> Result<Vec<u32>> {
-        if self.save.is_some() && tokens.len() < 2 {
-            let message = "has one token; a state is of all but the last, give a longer text";
-            return Err(Error::invalid_request("prompt", message));
-        }
-        Ok(tokens)
-    }
-}
-
-impl Work for Task {
-    fn job(&self) -> &Arc<Job> {
-        &self.job
-    }
-}
 
 /// What follows a token that was drawn.
 #[derive(Debug)]
@@ -79,40 +32,62 @@ pub(super) enum Step {
 
 /// A generation that has begun: in a slot, or waiting for one again.
 pub(super) struct Slot {
-    task: Task,
+    pub(super) task: Task,
     /// Its place in the KV cache, while it has one.
     sequence: u32,
-    tokens: Vec<u32>,
-    n_prompt: usize,
+    pub(super) tokens: Vec<u32>,
+    pub(super) n_prompt: usize,
     /// Tokens whose keys and values are in the KV cache: a prefix of `tokens`, never all.
     n_past: usize,
     /// Lengths of the prompt at which a copy of the state is kept, in rising order.
     marks: Vec<usize>,
     picker: Picker,
-    writer: Writer,
-    admitted: Instant,
+    speculation: Option<Speculation>,
+    pub(super) writer: Writer,
+    /// What the prompt's tokens are scored by, while they are.
+    pub(super) scoring: Option<Scoring>,
+    /// Tokens drawn.
+    drawn: usize,
+    pub(super) admitted: Instant,
     seated: bool,
     /// Since when its reader's queue is full.
     stalled: Option<Instant>,
-    first_token: Option<Instant>,
+    /// Its prompt is computed.
+    begun: bool,
 }
 
 impl Slot {
     /// Puts `task` together with its prompt's `tokens`, at least one.
-    pub(super) fn new(mut task: Task, tokens: Vec<u32>, admitted: Instant) -> Self {
-        task.completion.prompt_tokens = tokens.len();
-        task.completion.timings.queued = admitted - task.job.started();
+    pub(super) fn new(mut task: Task, tokens: Vec<u32>, vocab: &Vocab, admitted: Instant) -> Self {
+        let form = Form {
+            index: task.choice,
+            shape: task.shape,
+            stop: std::mem::take(&mut task.stop),
+            reading: std::mem::take(&mut task.reading),
+            min_tokens: task.min_tokens,
+            has_logprobs: task.logprobs.is_some(),
+        };
+        let mut scorer = task.logprobs.map(Scorer::new);
+        if let Some(scorer) = &mut scorer {
+            scorer.skip(task.prompt_text.chars().count());
+        }
+        let top = task.logprobs.filter(|_| task.scores_prompt());
+        let params = std::mem::take(&mut task.params);
+        let rules = Rules { bans: task.bans.clone(), grammar: task.grammar.take(), scorer };
         Self {
             sequence: 0,
             n_prompt: tokens.len(),
             n_past: 0,
             marks: Vec::new(),
-            picker: Picker::new(std::mem::take(&mut task.params), task.seed, &tokens),
-            writer: Writer::new(std::mem::take(&mut task.stop)),
+            picker: Picker::new(params, task.seed, &tokens, rules),
+            speculation: task.drafting.map(Speculation::new),
+            writer: Writer::new(form),
+            scoring: top.map(|top| Scoring::new(top, tokens[0], vocab)),
+            drawn: 0,
             admitted,
             seated: false,
             stalled: None,
-            first_token: None,
+            begun: false,
             tokens,
             task,
         }
@@ -127,8 +102,9 @@ impl Slot {
         if !std::mem::replace(&mut self.seated, true) {
             self.task.job.leave_queue();
             self.admitted = Instant::now();
-            self.task.completion.timings.queued = self.admitted - self.task.job.started();
-            self.task.completion.cached_tokens = held;
+            if self.task.choice == 0 {
+                self.task.answers.note_slot(self.admitted - self.task.job.started(), held);
+            }
         }
     }
 
@@ -173,13 +149,32 @@ impl Slot {
         &self.tokens
     }
 
+    pub(super) fn adapters(&self) -> &AdapterSet {
+        &self.task.adapters
+    }
+
+    /// What its computation begins with, for another that may begin alike.
+    pub(super) fn prefix(&self) -> Prefix<'_> {
+        Prefix { tokens: self.shareable(), adapters: &self.task.adapters }
+    }
+
     pub(super) fn caches_prompt(&self) -> bool {
         self.task.cache_prompt
     }
 
+    /// Whether it begins with what was computed before: at least by the first of its job's answers.
+    pub(super) fn takes_over(&self) -> bool {
+        self.task.cache_prompt || self.task.choice > 0
+    }
+
+    /// Whether the first of its job's answers still computes their prompt.
+    pub(super) fn awaits_prompt(&self) -> bool {
+        self.task.choice > 0 && !self.task.answers.has_prompt()
+    }
+
     /// Whether the request asks for no tokens at all: its prompt's length was the question.
     pub(super) fn wants_nothing(&self) -> bool {
-        self.task.max_tokens == 0 && !self.saves()
+        self.task.max_tokens == 0 && !self.saves() && !self.task.scores_prompt()
     }
 
     /// Whether it ends in a file instead of an answer.
@@ -194,7 +189,9 @@ impl Slot {
 
     /// Ends a job that [`wants_nothing`](Self::wants_nothing).
     pub(super) fn finish_empty(mut self) {
-        let ending = self.end("length", Instant::now());
+        let now = Instant::now();
+        self.begin(now);
+        let ending = self.end("length", now);
         self.finish(ending);
     }
 
@@ -204,6 +201,11 @@ impl Slot {
 
     pub(super) fn sequence(&self) -> u32 {
         self.sequence
+    }
+
+    /// Whether it has something to compute, and its reader room for what comes of it.
+    pub(super) fn is_ready(&self) -> bool {
+        self.task.job.has_room() && self.pending() > 0
     }
 
     /// Tokens to compute that are not in the KV cache yet: more than one is a prompt to prefill;
@@ -218,7 +220,7 @@ impl Slot {
         self.pending().min(limit).min(stop)
     }
 
-    /// Appends the next `count` pending tokens to `batch`.
+    /// Appends the next `count` pending tokens and the draft to `batch`.
     pub(super) fn batch(&self, count: usize, batch: &mut Vec<BatchToken>) {
         let end = self.n_past + count;
         for position in self.n_past..end {
@@ -226,15 +228,22 @@ impl Slot {
                 token: self.tokens[position],
                 position: position as u32,
                 sequence: self.sequence,
-                output: position + 1 == self.tokens.len(),
+                output: position + 1 == self.tokens.len() || self.wants_score(position),
             });
         }
+        batch.extend((end as u32..).zip(self.draft()).map(|(position, &token)| BatchToken {
+            token,
+            position,
+            sequence: self.sequence,
+            output: true,
+        }));
     }
 
     /// `count` more tokens are in the KV cache. Tells the reader of a long prompt how far it is.
     pub(super) fn decoded(&mut self, count: usize) {
         self.n_past += count;
-        if self.n_past < self.n_prompt && self.first_token.is_none() {
+        self.speculation.iter_mut().for_each(Speculation::computed);
+        if self.n_past < self.n_prompt && !self.begun && self.task.choice == 0 {
             let share = if self.saves() { COMPUTED } else { 1.0 };
             self.task.job.push_progress(share * self.n_past as f32 / self.n_prompt as f32);
         }
@@ -257,10 +266,17 @@ impl Slot {
         limits: Limits,
         at: Instant,
     ) -> Step {
-        let first = *self.first_token.get_or_insert(at);
-        self.task.completion.timings.prompt = first - self.admitted;
-        self.task.completion.timings.predicted = at - first;
-        let picked = match self.picker.pick(logits) {
+        if !std::mem::replace(&mut self.begun, true) {
+            self.begin(at);
+        }
+        if self.task.max_tokens == 0 {
+            return Step::End(self.end("length", at));
+        }
+        self.task.answers.note_token(at);
+        if let Some(tokens) = self.writer.due() {
+            self.picker.force(&tokens);
+        }
+        let picked = match self.picker.pick(logits, vocab) {
             Ok(picked) => picked,
             Err(error) => return Step::End(Ending::Failed(error)),
         };
@@ -268,14 +284,17 @@ impl Slot {
         if vocab.is_end_of_generation(token) {
             return Step::End(self.end("stop", at));
         }
-        self.picker.accept(token);
+        if let Err(error) = self.picker.accept(token) {
+            return Step::End(Ending::Failed(error));
+        }
         self.tokens.push(token);
-        self.task.completion.completion_tokens += 1;
-        if self.writer.push(&self.task.job, picked, vocab.piece(token), at) {
+        self.drawn += 1;
+        let is_stopped = self.writer.push(&self.task.job, picked, vocab.piece(token), at);
+        if is_stopped || self.picker.is_complete() {
             return Step::End(self.end("stop", at));
         }
         let is_full = self.tokens.len() >= limits.n_ctx as usize;
-        let is_enough = self.task.completion.completion_tokens >= self.task.max_tokens;
+        let is_enough = self.drawn >= self.task.max_tokens;
         match self.task.context_shift {
             Some(_) if is_full && !is_enough => Step::Shift,
             _ if is_full || is_enough => Step::End(self.end("length", at)),
@@ -303,11 +322,12 @@ impl Slot {
         Ending::Done
     }
 
-    /// Goes on as `state` on its way to a file; it [`saves`](Self::saves).
-    pub(super) fn into_save(mut self, state: Vec<u8>) -> Save {
+    /// Goes on as `state`, computed with `adapters`, on its way to a file; it
+    /// [`saves`](Self::saves).
+    pub(super) fn into_save(mut self, state: Vec<u8>, adapters: String) -> Save {
         let path = self.task.save.clone().unwrap_or_default();
         self.tokens.truncate(self.n_past);
-        Save { task: self.task, path, saved: Saved { tokens: self.tokens, state } }
+        Save { task: self.task, path, saved: Saved { tokens: self.tokens, state, adapters } }
     }
 
     /// Ends the job.
@@ -319,8 +339,10 @@ impl Slot {
         if ending != Ending::Done {
             self.writer.flush(&self.task.job, Instant::now());
         }
-        let mut completion = self.task.completion.clone();
-        completion.choices = vec![self.writer.into_choice()];
-        self.task.job.finish(ending, Some(Outcome::Completion(Box::new(completion))));
+        if let Some(speculation) = &self.speculation {
+            self.task.answers.note_drafts(speculation.drafted, speculation.accepted);
+        }
+        let choice = self.writer.into_choice();
+        self.task.answers.finish(self.task.choice, choice, self.drawn, ending);
     }
 }

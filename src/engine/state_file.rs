@@ -9,7 +9,7 @@
 //! | 4 | F, bytes of the fingerprint |
 //! | 4 | N, tokens |
 //! | 8 | S, bytes of the state |
-//! | F | the fingerprint: lines of `name=value` that tell the model and its options |
+//! | F | the fingerprint: lines of `name=value` that tell the model and its options; `lora=` last, if any |
 //! | 4 N | token ids |
 //! | S | the model library's own bytes |
 //! | 32 | SHA-256 of all before |
@@ -26,7 +26,9 @@ const VERSION: u32 = 1;
 /// Bytes in front of the fingerprint, and behind the state.
 const HEADER: u64 = 28;
 const DIGEST: u64 = 32;
-const LONGEST_FINGERPRINT: u32 = 4_096;
+const LONGEST_FINGERPRINT: u32 = 8_192;
+/// What the line of adapters begins with.
+const ADAPTERS: &str = "\nlora=";
 /// What is read or written between two looks at whether to go on.
 const PIECE: usize = 1 << 20;
 
@@ -35,6 +37,8 @@ const PIECE: usize = 1 << 20;
 pub(super) struct Saved {
     pub(super) tokens: Vec<u32>,
     pub(super) state: Vec<u8>,
+    /// What they were computed with, as `Adapters::label` writes it.
+    pub(super) adapters: String,
 }
 
 /// What a file must fit.
@@ -154,6 +158,10 @@ pub(super) fn write(
     progress: Progress<'_>,
 ) -> Outcome<u64> {
     let too_large = || Error::new(ErrorKind::Internal, "the state is too large for a file");
+    let fingerprint = match saved.adapters.is_empty() {
+        true => fingerprint.to_owned(),
+        false => [fingerprint, ADAPTERS, &saved.adapters].concat(),
+    };
     let lengths = [fingerprint.len(), saved.tokens.len()].map(u32::try_from);
     let [Ok(names), Ok(tokens)] = lengths else { return Err(too_large().into()) };
     let state = saved.state.len() as u64;
@@ -197,10 +205,12 @@ pub(super) fn read(
     let state = u64::from(passage.number()?) | u64::from(passage.number()?) << 32;
     check_length(names, tokens, state, length)?;
     let fingerprint = passage.read(u64::from(names))?;
-    check_fingerprint(&fingerprint, fit.fingerprint)?;
+    let fingerprint = String::from_utf8_lossy(&fingerprint);
+    let (model, adapters) = fingerprint.split_once(ADAPTERS).unwrap_or((&fingerprint, ""));
+    check_fingerprint(model, fit.fingerprint)?;
     check_size(tokens, state, fit)?;
     let tokens = words(&passage.read(4 * u64::from(tokens))?).collect();
-    let saved = Saved { tokens, state: passage.read(state)? };
+    let saved = Saved { tokens, state: passage.read(state)?, adapters: adapters.to_owned() };
     check_digest(passage)?;
     check_tokens(&saved.tokens, fit.n_vocab)?;
     Ok(saved)
@@ -222,11 +232,10 @@ fn check_length(names: u32, tokens: u32, state: u64, length: u64) -> Result<()> 
     }
 }
 
-fn check_fingerprint(found: &[u8], expected: &str) -> Result<()> {
-    if found == expected.as_bytes() {
+fn check_fingerprint(found: &str, expected: &str) -> Result<()> {
+    if found == expected {
         return Ok(());
     }
-    let found = String::from_utf8_lossy(found);
     let lines = found.lines().map(named).zip(expected.lines().map(named));
     let detail = match lines.into_iter().find(|(found, own)| found != own) {
         // Digests tell nobody anything.

@@ -5,8 +5,13 @@ use super::*;
 const NAMES: &str = "model=abc\ncache_type_k=f16\nflash_attn=auto";
 const FIT: Fit<'_> = Fit { fingerprint: NAMES, n_ctx: 8, n_vocab: 100, most_bytes: 1 << 20 };
 
+/// A sequence that was computed without adapters.
+fn plain(tokens: Vec<u32>, state: Vec<u8>) -> Saved {
+    Saved { tokens, state, adapters: String::new() }
+}
+
 fn saved() -> Saved {
-    Saved { tokens: vec![1, 2, 99], state: (0..=255).collect() }
+    plain(vec![1, 2, 99], (0..=255).collect())
 }
 
 fn written(names: &str, saved: &Saved) -> Vec<u8> {
@@ -43,14 +48,16 @@ fn forged(mut bytes: Vec<u8>, place: usize, number: u32) -> Vec<u8> {
 fn what_was_written_comes_back() {
     let bytes = written(NAMES, &saved());
     assert_eq!(read_back(&bytes, &FIT).expect("it fits"), saved());
-    let large = Saved { tokens: vec![7], state: vec![5; 3 * PIECE + 1] };
+    let large = plain(vec![7], vec![5; 3 * PIECE + 1]);
     let fit = Fit { most_bytes: 1 << 30, ..FIT };
     assert_eq!(read_back(&written(NAMES, &large), &fit).expect("it fits"), large);
+    let adapted = Saved { adapters: "0a1b*0.5 2c3d*-1".to_owned(), ..saved() };
+    assert_eq!(read_back(&written(NAMES, &adapted), &FIT).expect("it fits"), adapted);
 }
 
 #[test]
 fn the_layout_is_as_the_head_of_this_room_says() {
-    let bytes = written("a=b", &Saved { tokens: vec![0x0403_0201], state: vec![9, 8] });
+    let bytes = written("a=b", &plain(vec![0x0403_0201], vec![9, 8]));
     let mut expected = b"FLUIDKV\0\x01\0\0\0\x03\0\0\0\x01\0\0\0\x02\0\0\0\0\0\0\0a=b".to_vec();
     expected.extend([1, 2, 3, 4, 9, 8]);
     let digest = Sha256::digest(&expected);
@@ -97,7 +104,7 @@ fn messages_name_the_cause() {
     let small = Fit { most_bytes: 267, ..FIT };
     refused(&bytes, &small, ErrorKind::OutOfMemory, "load it with a larger cache_ram_mb");
     assert!(read_back(&bytes, &Fit { most_bytes: 268, ..FIT }).is_ok());
-    let empty = written(NAMES, &Saved { tokens: vec![], state: vec![1] });
+    let empty = written(NAMES, &plain(vec![], vec![1]));
     refused(&empty, &FIT, invalid, "has no tokens");
 }
 
@@ -130,7 +137,7 @@ fn no_length_in_the_header_is_believed() {
 
 #[test]
 fn a_stop_ends_it_on_the_way() {
-    let large = Saved { tokens: vec![7], state: vec![5; 3 * PIECE] };
+    let large = plain(vec![7], vec![5; 3 * PIECE]);
     let mut looks = 0;
     let mut third = |done: f32| {
         assert!((0.0..=1.0).contains(&done));

@@ -11,13 +11,14 @@ use crossbeam_channel::{unbounded, Receiver, Sender};
 use parking_lot::Mutex;
 use serde_json::json;
 
+use super::adapters::{AdapterSet, Adapters};
 use super::completion::entropy;
 use super::errands::Errands;
 use super::event::Ending;
 use super::job::{Job, Outcome};
 use super::signal::Signal;
-use super::slot::Task;
 use super::state_file::{self, Fault, Fit, Progress, Saved};
+use super::task::Task;
 use crate::backend::{Limits, StateCheck};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -51,7 +52,7 @@ pub(super) struct Arrival {
     job: Arc<Job>,
     path: String,
     bytes: u64,
-    saved: Option<Saved>,
+    saved: Option<(AdapterSet, Saved)>,
 }
 
 impl Drop for Arrival {
@@ -62,10 +63,11 @@ impl Drop for Arrival {
 
 impl Arrival {
     /// Hands its content to `keep`, unless its job has ended, and ends the job.
-    pub(super) fn arrive(mut self, keep: impl FnOnce(Saved)) {
-        let Some(saved) = self.saved.take().filter(|_| self.job.admit()) else { return };
+    pub(super) fn arrive(mut self, keep: impl FnOnce(&AdapterSet, Saved)) {
+        let saved = self.saved.take().filter(|_| self.job.admit());
+        let Some((adapters, saved)) = saved else { return };
         let (tokens, path) = (saved.tokens.len(), std::mem::take(&mut self.path));
-        keep(saved);
+        keep(&adapters, saved);
         let result = StateResult { tokens, bytes: self.bytes, path };
         self.job.finish(Ending::Done, Some(Outcome::State(result)));
     }
@@ -75,6 +77,7 @@ impl Arrival {
 pub(super) struct States {
     fingerprint: String,
     check: StateCheck,
+    adapters: Arc<Adapters>,
     limits: Limits,
     n_vocab: usize,
     signal: Signal,
@@ -96,10 +99,10 @@ impl Drop for Writing {
 }
 
 impl States {
-    /// And where the worker receives what comes out of files. `fingerprint` and `check` are the
-    /// loaded model's, as is `n_vocab`, the tokens it has.
+    /// And where the worker receives what comes out of files. `fingerprint`, `check` and `adapters`
+    /// are the loaded model's, as is `n_vocab`, the tokens it has.
     pub(super) fn new(
-        (fingerprint, check): (String, StateCheck),
+        (fingerprint, check, adapters): (String, StateCheck, Arc<Adapters>),
         limits: Limits,
         n_vocab: usize,
         signal: Signal,
@@ -110,6 +113,7 @@ impl States {
         let states = Self {
             fingerprint,
             check,
+            adapters,
             limits,
             n_vocab,
             signal,
@@ -122,6 +126,11 @@ impl States {
     }
 
     // --- saving ---
+
+    /// What a saved state says of the adapters that it was computed with.
+    pub(super) fn label(&self, adapters: &AdapterSet) -> String {
+        self.adapters.label(adapters)
+    }
 
     /// Whether another state may be written now: each is in memory until it is.
     pub(super) fn can_write(&self) -> bool {
@@ -214,7 +223,7 @@ impl States {
         let _turn = self.reading.lock();
         let saved = self.open(&arrival.path, &mut arrival.bytes, &mut progress)?;
         (self.check)(&saved.state, saved.tokens.len())?;
-        arrival.saved = Some(saved);
+        arrival.saved = Some((self.adapters.find_label(&saved.adapters)?, saved));
         Ok(())
     }
 

@@ -9,18 +9,25 @@ use std::thread::JoinHandle;
 use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
+use super::adapters::Adapters;
+use super::conversation::Conversation;
+use super::drafter::Drafter;
+use super::embedder::{Batcher, EmbedTask, Embedder};
 use super::errands::Errands;
 use super::event::{Body, Ending, Event};
-use super::generator::Generator;
+use super::generator::{Generator, Parts};
+use super::grammars::Grammars;
 use super::job::{Job, Outcome};
 use super::model::{Model, Setup, Skill};
 use super::own_thread::OwnThread;
 use super::scheduler::Scheduler;
 use super::signal::Signal;
-use super::slot::Task;
+use super::speculation::Drafts;
 use super::speech::{self, SpeechTask, Transcriber};
 use super::states::States;
-use crate::backend::{self, Listener, Loaded, LoadedSpeech, LoadedText};
+use super::task::Task;
+use super::tokens::Words;
+use crate::backend::{self, Listener, Loaded, LoadedEmbedding, LoadedSpeech, LoadedText};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{self, log};
 use crate::request::LoadOptions;
@@ -134,8 +141,11 @@ impl Worker {
         let served = backend::load(&path, &options, self.signal.interrupt_flag(), listener)
             .and_then(|loaded| match loaded {
                 None => Ok(None),
-                Some(Loaded::Text(loaded)) => self.serve_text(*loaded, options, setup).map(Some),
+                Some(Loaded::Text(loaded)) => {
+                    self.serve_text(*loaded, options, setup, &mut notice).map(Some)
+                }
                 Some(Loaded::Speech(loaded)) => Ok(Some(self.serve_speech(*loaded, setup))),
+                Some(Loaded::Embedding(loaded)) => self.serve_embedding(*loaded, setup).map(Some),
             });
         let (model, service) = match served {
             Ok(Some(served)) => served,
@@ -162,6 +172,10 @@ impl Worker {
                 let _emptied = self.emptied(&tasks);
                 speech::run(&loaded, &tasks, woken, &self.signal);
             }
+            Service::Embedding(mut batcher, tasks) => {
+                let _emptied = self.emptied(&tasks);
+                batcher.run(&tasks, woken);
+            }
         }
         log!(Info, "{path}: freed");
     }
@@ -171,18 +185,41 @@ impl Worker {
         loaded: LoadedText,
         options: LoadOptions,
         setup: Setup,
+        notice: &mut dyn FnMut(String),
     ) -> Result<(Arc<Model>, Service)> {
-        let LoadedText { backend, limits, vocab, info, fingerprint, check_state } = loaded;
-        let vocab = Arc::new(vocab);
+        let LoadedText {
+            mut backend,
+            limits,
+            vocab,
+            tokenizer,
+            info,
+            fingerprint,
+            check_state,
+            adapters,
+            draft,
+        } = loaded;
+        let drafts = Drafts {
+            usual: options.speculative,
+            has_model: draft.is_some(),
+            possible: limits.n_drafted() > 0,
+        };
+        if !drafts.possible && (drafts.has_model || drafts.choose(None)?.is_some()) {
+            notice(Drafts::NOTICE.to_owned());
+        }
+        let tokenize = |text: &str| backend.tokenize(text, false);
+        let conversation = Conversation::new(&info, options.chat_template, &vocab, tokenize)?;
+        let backend = (backend, draft.map(Drafter::new));
+        let (vocab, adapters) = (Arc::new(vocab), Arc::new(Adapters::new(adapters)));
         let (signal, errands) = (self.signal.clone(), Arc::clone(&self.errands));
-        let format = (fingerprint, check_state);
+        let format = (fingerprint, check_state, Arc::clone(&adapters));
         let (states, arrivals) = States::new(format, limits, vocab.len(), signal, errands);
         let (signal, arrivals) = (self.signal.clone(), (Arc::clone(&states), arrivals));
         let scheduler = Scheduler::new(backend, limits, Arc::clone(&vocab), signal, arrivals);
-        let template = options.chat_template;
-        let (generator, tasks) =
-            Generator::new(&info, limits, vocab, template, states, setup.clone())?;
-        let model = Model::new(info, Skill::Text(Box::new(generator)), setup, Arc::clone(self));
+        let grammars = Grammars::new(Arc::clone(&vocab), Arc::clone(&self.errands));
+        let parts = Parts { limits, vocab, adapters, drafts, conversation, states, grammars };
+        let (generator, tasks) = Generator::new(&info, parts, setup.clone());
+        let skill = Skill::Text(Box::new(generator));
+        let model = Model::new(info, skill, Some(Words(tokenizer)), setup, Arc::clone(self));
         Ok((model, Service::Text(Box::new(scheduler), tasks)))
     }
 
@@ -193,8 +230,23 @@ impl Worker {
     ) -> (Arc<Model>, Service) {
         let info = std::mem::take(&mut loaded.info);
         let (transcriber, tasks) = Transcriber::new(&loaded, setup.clone());
-        let model = Model::new(info, Skill::Speech(Box::new(transcriber)), setup, Arc::clone(self));
+        let skill = Skill::Speech(Box::new(transcriber));
+        let model = Model::new(info, skill, None, setup, Arc::clone(self));
         (model, Service::Speech(Box::new(loaded), tasks))
+    }
+
+    fn serve_embedding(
+        self: &Arc<Self>,
+        mut loaded: LoadedEmbedding,
+        setup: Setup,
+    ) -> Result<(Arc<Model>, Service)> {
+        let words = Words(loaded.tokenizer.clone());
+        let (embedder, tasks) = Embedder::new(&loaded, words.count()?, setup.clone());
+        let info = std::mem::take(&mut loaded.info);
+        let batcher = Batcher::new(loaded, self.signal.clone())?;
+        let skill = Skill::Embedding(Box::new(embedder));
+        let model = Model::new(info, skill, Some(words), setup, Arc::clone(self));
+        Ok((model, Service::Embedding(Box::new(batcher), tasks)))
     }
 
     fn emptied<'a, T>(&'a self, tasks: &'a Receiver<T>) -> EmptyOnDrop<'a, T> {
@@ -206,6 +258,7 @@ impl Worker {
 enum Service {
     Text(Box<Scheduler>, Receiver<Task>),
     Speech(Box<LoadedSpeech>, Receiver<SpeechTask>),
+    Embedding(Box<Batcher>, Receiver<EmbedTask>),
 }
 
 /// Ends the tasks that are left in the channel, also when the worker panics. A task sent later

@@ -6,18 +6,20 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::status::{self, fluid_status, FLUID_OK};
-use crate::engine::event::{Body, Event};
+use crate::engine::event::{Body, Event, Part};
 use crate::engine::job::Job;
 
 /// What an event tells. Skip kinds you do not know.
 pub type fluid_event_kind = i32;
 
-/// `progress` tells how far a load, a long prompt, a save or a restore is, from 0 to 1; or a
-/// transcription: reading the audio counts as a twentieth, the rest goes by the share of it that is
-/// done.
+/// `progress` tells how far a load, a long prompt, a request of many texts, a save or a restore is,
+/// from 0 to 1; or a transcription: reading the audio counts as a twentieth, the rest goes by the
+/// share of it that is done.
 pub const FLUID_EVENT_PROGRESS: fluid_event_kind = 1;
-/// A token was drawn: `token` and `text`. The text may be empty while a character or a stop
-/// string is undecided; `token` is -1 for text that was held back until the end.
+/// A token was drawn: `choice`, `token` and `text`. The text may be empty while a character or a stop
+/// string is undecided; `token` is -1 for text that was held back until the end. Where they were
+/// asked for, `logprob` and `json` hold its log-probabilities, the latter as `logprobs` in OpenAI's
+/// streams; with `echo` the first event's text begins with the prompt.
 pub const FLUID_EVENT_TOKEN: fluid_event_kind = 2;
 /// A segment of speech was decided: `text`, `start`, `end`; `logprob` is the average
 /// log-probability of its tokens, and `json` the segment as in OpenAI's "verbose_json", with its
@@ -29,6 +31,13 @@ pub const FLUID_EVENT_LANGUAGE: fluid_event_kind = 4;
 /// Something is not as asked, such as the device that is used; `text` says what and why, in one
 /// line. The job goes on.
 pub const FLUID_EVENT_NOTICE: fluid_event_kind = 5;
+/// Like `FLUID_EVENT_TOKEN`, but `text` is the model's reasoning, which stands before its answer.
+pub const FLUID_EVENT_REASONING: fluid_event_kind = 6;
+/// A call of a tool begins or goes on: `json` is OpenAI's delta, at first
+/// `{"index":0,"id":"call_...","type":"function","function":{"name":"...","arguments":""}}`, then
+/// `{"index":0,"function":{"arguments":"..."}}` with the next piece. `text` is empty. `token` is the
+/// token's id; of a token that decides several things only the first event has it, others have -1.
+pub const FLUID_EVENT_TOOL_CALL: fluid_event_kind = 7;
 /// The job's one end: `status` tells how, and `json` holds the result of a generation or a
 /// transcription: what `fluid_job_json` gives, so plain text where the format asked for is one.
 pub const FLUID_EVENT_END: fluid_event_kind = 100;
@@ -44,7 +53,7 @@ pub struct fluid_event {
     pub kind: fluid_event_kind,
     /// How the job ended, in a final event; else `FLUID_OK`.
     pub status: fluid_status,
-    /// Index of the choice, 0 while requests have one.
+    /// Index of the choice, where a request asks for several; else 0.
     pub choice: i32,
     /// Id of the token, or -1.
     pub token: i32,
@@ -56,8 +65,8 @@ pub struct fluid_event {
     pub text: *const c_char,
     /// Bytes of `text`, the NUL not counted; a text may hold a NUL itself.
     pub text_len: usize,
-    /// JSON with a NUL after it, in a final event, of a segment and of a language; empty in others,
-    /// never `NULL`.
+    /// JSON with a NUL after it, in a final event, of a segment and of a language, and of a token with
+    /// log-probabilities; empty in others, never `NULL`.
     pub json: *const c_char,
     /// Bytes of `json`, the NUL not counted.
     pub json_len: usize,
@@ -134,7 +143,11 @@ impl EventBox {
                 raw.progress = f64::from(progress);
             }
             Body::Token(token) => {
-                raw.kind = FLUID_EVENT_TOKEN;
+                raw.kind = match token.part {
+                    Part::Content => FLUID_EVENT_TOKEN,
+                    Part::Reasoning => FLUID_EVENT_REASONING,
+                    Part::ToolCall => FLUID_EVENT_TOOL_CALL,
+                };
                 raw.choice = token.choice as i32;
                 raw.token = token.id.map_or(-1, |id| id as i32);
                 raw.logprob = token.logprob;

@@ -24,7 +24,11 @@ pub(super) struct JobHandle {
     /// The event that was handed out last; locked while a call waits for the next.
     event: Mutex<EventBox>,
     json: OnceCell<CString>,
+    floats: OnceCell<Floats>,
 }
+
+/// The numbers of a job's vectors, and how many each has.
+type Floats = (Arc<Vec<f32>>, usize);
 
 pub(super) static JOBS: Table<JobHandle> = Table::new(0xf1d3, "job");
 
@@ -34,6 +38,7 @@ fn hand_out(job: Arc<Job>) -> Result<*mut fluid_job> {
         job: Arc::clone(&job),
         event: Mutex::new(EventBox::new()),
         json: OnceCell::new(),
+        floats: OnceCell::new(),
     };
     let key = JOBS.insert(Arc::new(handle)).inspect_err(|_| job.close())?;
     job.set_tag(key);
@@ -153,7 +158,8 @@ pub extern "C" fn fluid_job_cancel(job: *mut fluid_job) -> fluid_status {
 
 /// The result of a job that has ended: of a generation, OpenAI's object as `fluid_generate`
 /// describes it, also when it was cancelled or failed; of a transcription, what `fluid_transcribe`
-/// describes, which is JSON only in the formats "json" and "verbose_json"; of a saved or restored
+/// describes, which is JSON only in the formats "json" and "verbose_json"; of an embedding or a
+/// ranking, what `fluid_embed` and `fluid_rerank` describe; of a saved or restored
 /// state, what `fluid_model_save_state` describes; of a load, `{}`.
 /// `*out_json` is borrowed until the job is freed.
 ///
@@ -176,6 +182,38 @@ pub unsafe extern "C" fn fluid_job_json(
                 .map_err(|_| Error::new(ErrorKind::Internal, "a result contains a NUL"))
         })?;
         out.set(json.as_ptr());
+        Ok(FLUID_OK)
+    })
+}
+
+/// The vectors of a job of `fluid_embed_start` that has ended: `*out_count` vectors of
+/// `*out_dimensions` floats, one after the other, in the order of the texts. All of them after
+/// `FLUID_OK`; else those of the first texts, or `NULL` where there are none. `*out_data` is
+/// borrowed until the job is freed.
+///
+/// Errors: `FLUID_ERROR_BUSY` while the job runs; `FLUID_ERROR_INVALID_ARGUMENT` for other jobs.
+///
+/// # Safety
+/// The outputs can be written to.
+#[no_mangle]
+pub unsafe extern "C" fn fluid_job_floats(
+    job: *mut fluid_job,
+    out_data: *mut *const f32,
+    out_count: *mut usize,
+    out_dimensions: *mut usize,
+) -> fluid_status {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let data = unsafe { pointer::output(out_data, "out_data") }?;
+        // SAFETY: as above.
+        let count = unsafe { pointer::output(out_count, "out_count") }?;
+        // SAFETY: as above.
+        let dimensions = unsafe { pointer::output(out_dimensions, "out_dimensions") }?;
+        let handle = get(job)?;
+        let (values, width) = handle.floats.get_or_try_init(|| handle.job.floats())?;
+        data.set(if values.is_empty() { std::ptr::null() } else { values.as_ptr() });
+        count.set(values.len() / (*width).max(1));
+        dimensions.set(*width);
         Ok(FLUID_OK)
     })
 }

@@ -39,11 +39,16 @@ pub(super) static MODELS: Table<Model> = Table::new(0xf1d2, "model");
 /// | `cache_type_k`, `cache_type_v` | `"f32"`, `"f16"`, `"bf16"`, `"q8_0"`, `"q5_1"`, `"q5_0"`, `"q4_1"`, `"q4_0"` | `"f16"` |
 /// | `flash_attn` | `"auto"`, `"on"`, `"off"`; quantised values need it | `"auto"` |
 /// | `swa_full` | sliding-window layers keep the whole context | false |
+/// | `embedding` | turn texts into vectors or scores instead of generating | as the file says: true for encoders, and where it names a pooling |
 /// | `use_mmap` | map the file instead of reading it; do not change it while it is mapped | true |
 /// | `device` | `"AUTO"`, `"CPU"`, `"GPU"`, `"NPU"`, `"GPU.1"`; GGUF models: `"AUTO"` or `"CPU"` | `"AUTO"` |
 /// | `cache_dir` | OpenVINO: a folder for compiled models, so that the next load takes less time | none |
 /// | `inference_precision` | OpenVINO: `"f32"`, `"f16"` or `"bf16"` to compute in | what is fastest |
 /// | `vad_model` | Whisper: the file silero_vad_openvino_16k.onnx | in the model's folder, or the one around it |
+/// | `lora` | LoRA adapters in GGUF's format, up to 64: `[{"path": "a.gguf", "name": "a", "scale": 0.5}]`; requests choose among them | none; a name is the file's, a scale 1 |
+/// | `draft_model` | a smaller GGUF model of the same vocabulary, which drafts for this one | none |
+/// | `draft_options` | its `n_ctx`, `use_mmap` and options of the KV cache | `n_ctx` as this model's |
+/// | `speculative` | for requests that do not say it: see `fluid_generate` | off |
 /// | `chat_template` | a Jinja template in place of the model's own | the model's own |
 /// | `deadline_ms` | give up after this time | none |
 ///
@@ -122,10 +127,13 @@ unsafe fn start(
     engine.load(path, LoadOptions::parse(options)?)
 }
 
-/// Describes a model as a JSON object: `name`, `path`, `architecture`, `parameters`,
-/// `file_bytes`, `weights_bytes`, `quantization`, `context_length` (of one job),
-/// `context_length_trained`, `n_parallel`, `chat_template`, `backend`, `device`, `threads` and
-/// more. On success `*out_json` is owned by the caller, free with `fluid_string_free`.
+/// Describes a model as a JSON object: `name`, `path`, `capabilities` ("generate", "transcribe",
+/// "embed", "rerank", "tokenize"), `architecture`, `parameters`, `file_bytes`, `weights_bytes`,
+/// `quantization`, `context_length` (of one job or text), `context_length_trained`, `n_parallel`,
+/// `embedding_length`, `layers`, `heads`, `heads_kv`, `vocabulary` (its size), `special_tokens`
+/// (ids by what they are for), `chat_template`, `pooling` and `dimensions` (of embedding models),
+/// `general` (what the file says of its origin, such as `license`), `backend`, `device`, `threads`
+/// and more. On success `*out_json` is owned by the caller, free with `fluid_string_free`.
 ///
 /// # Safety
 /// `out_json` can be written to.

@@ -6,8 +6,16 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::fields::{kind, Fields};
-use super::{messages, options, parse_object};
+use super::grammar::grammar;
+use super::lora::LoraChoice;
+use super::output::OutputFields;
+use super::reasoning::Reasoning;
+use super::sampling::{BanFields, SamplingFields};
+use super::speculative::SpeculativeFields;
+use super::tools::{self, Tools};
+use super::{messages, options, parse_object, sampling};
 use crate::error::{Error, Result};
+use crate::grammar::Grammar;
 use crate::log::log;
 
 /// What to continue.
@@ -26,31 +34,6 @@ pub enum Prompt {
     Tokens(Vec<u32>),
 }
 
-/// How tokens are drawn, as far as the request says; the model's defaults fill the rest.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct SamplingFields {
-    /// 0 picks the likeliest token; at most 100.
-    pub temperature: Option<f32>,
-    /// Keeps the likeliest tokens that together reach this probability, 0 to 1.
-    pub top_p: Option<f32>,
-    /// Keeps this many tokens; 0 keeps all.
-    pub top_k: Option<u32>,
-    /// Keeps tokens with at least this share of the best one's probability, 0 to 1.
-    pub min_p: Option<f32>,
-    /// Divides the logits of recent tokens; 1 is off.
-    pub repeat_penalty: Option<f32>,
-    /// How many recent tokens the three penalties look at; 0 turns them off.
-    pub repeat_last_n: Option<u32>,
-    /// Taken from the logit of each recent token, -2 to 2.
-    pub presence_penalty: Option<f32>,
-    /// Taken from the logit of each recent token once per occurrence, -2 to 2.
-    pub frequency_penalty: Option<f32>,
-    /// The same seed, request and model give the same text.
-    pub seed: Option<u64>,
-    /// Added to the logits of these tokens, -100 to 100.
-    pub logit_bias: Vec<(u32, f32)>,
-}
-
 /// What to drop when the context is full, so that the answer can go on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ContextShift {
@@ -66,8 +49,16 @@ pub struct ContextShift {
 pub struct GenerateRequest {
     /// What to continue.
     pub prompt: Prompt,
+    /// The functions that the model may call, for a chat.
+    pub tools: Option<Tools>,
+    /// How a chat's answer is thought over.
+    pub reasoning: Reasoning,
     /// How tokens are drawn.
     pub sampling: SamplingFields,
+    /// What may not be said, and when not to stop.
+    pub bans: BanFields,
+    /// What comes back.
+    pub output: OutputFields,
     /// Tokens to generate at most; by default as many as the context holds.
     pub max_tokens: Option<u32>,
     /// Texts that end the answer; they are not part of it.
@@ -79,15 +70,21 @@ pub struct GenerateRequest {
     pub cache_prompt: bool,
     /// How to go on in a full context; `None` ends the answer there.
     pub context_shift: Option<ContextShift>,
+    /// LoRA adapters to compute with; `None` leaves them to the load options.
+    pub lora: Option<Vec<LoraChoice>>,
+    /// Whether and how to decode speculatively; `None` leaves it to the load options.
+    pub speculative: Option<SpeculativeFields>,
     /// The job ends with `FLUID_DEADLINE` after this time, waiting included.
     pub deadline: Option<Duration>,
+    /// What the answer has to look like.
+    pub grammar: Option<Grammar>,
     /// `model` as the request names it, for the result.
     pub model: Option<String>,
 }
 
 /// OpenAI's fields that change nothing here: accounting of its service, or delivery,
 /// which the callback decides.
-const ACCEPTED: [&str; 12] = [
+const ACCEPTED: [&str; 11] = [
     "stream",
     "stream_options",
     "user",
@@ -97,27 +94,13 @@ const ACCEPTED: [&str; 12] = [
     "safety_identifier",
     "prompt_cache_key",
     "prompt_cache_retention",
-    "parallel_tool_calls",
     "verbosity",
     "modalities",
 ];
 
 /// OpenAI's fields that would change the answer and that this build lacks.
-const LACKING: [&str; 13] = [
-    "tools",
-    "functions",
-    "function_call",
-    "top_logprobs",
-    "reasoning_effort",
-    "audio",
-    "prediction",
-    "web_search_options",
-    "moderation",
-    "echo",
-    "suffix",
-    "best_of",
-    "grammar",
-];
+const LACKING: [&str; 6] =
+    ["functions", "function_call", "audio", "prediction", "web_search_options", "moderation"];
 
 impl GenerateRequest {
     /// Reads `text`, a JSON object.
@@ -125,17 +108,34 @@ impl GenerateRequest {
         let map = parse_object(text, "request")?;
         let mut fields = Fields::new("", &map);
         refuse_lacking(&mut fields)?;
+        let prompt = prompt(&mut fields)?;
+        let is_chat = matches!(prompt, Prompt::Chat { .. });
+        let (tools, grammar) = (tools(&mut fields, &prompt)?, grammar(&mut fields)?);
+        if let (Some(_), Some(grammar)) = (&tools, &grammar) {
+            let message = "cannot be held together with tools; leave one of them out";
+            return Err(Error::unsupported(&grammar.field, message));
+        }
         let request = Self {
-            prompt: prompt(&mut fields)?,
-            sampling: sampling(&mut fields)?,
+            tools,
+            reasoning: Reasoning::read(&mut fields)?,
+            prompt,
+            sampling: sampling::sampling(&mut fields)?,
+            bans: sampling::bans(&mut fields)?,
+            output: OutputFields::parse(&mut fields, is_chat)?,
             max_tokens: max_tokens(&mut fields)?,
             stop: stop(&mut fields)?,
             priority: fields.integer("priority", -1_000..=1_000)?.unwrap_or(0) as i32,
             cache_prompt: fields.boolean("cache_prompt")?.unwrap_or(true),
             context_shift: context_shift(&mut fields)?,
+            lora: LoraChoice::parse(&mut fields)?,
+            speculative: SpeculativeFields::parse(&mut fields)?,
             deadline: options::deadline(&mut fields)?,
+            grammar,
             model: fields.string("model")?.map(str::to_owned),
         };
+        if request.max_tokens.is_some_and(|most| (most as usize) < request.bans.min_tokens) {
+            return Err(Error::invalid_request("min_tokens", "is more than max_tokens"));
+        }
         for key in fields.unknown() {
             log!(Warn, "request: ignored unknown field \"{key}\"");
         }
@@ -154,24 +154,15 @@ fn refuse_lacking(fields: &mut Fields<'_>) -> Result<()> {
             return Err(Error::unsupported(name, "is not supported by this build; leave it out"));
         }
     }
-    if fields.boolean("logprobs")? == Some(true) {
-        return Err(Error::unsupported("logprobs", "is not supported by this build; leave it out"));
-    }
-    if fields.integer("n", 1..=128)?.is_some_and(|n| n > 1) {
-        return Err(Error::unsupported("n", "only 1 is supported by this build"));
-    }
-    if fields.value("tool_choice").is_some_and(|choice| choice != "none") {
-        return Err(Error::unsupported("tool_choice", "only \"none\" is supported by this build"));
-    }
-    if let Some(format) = fields.object("response_format")? {
-        if format.get("type") != Some(&Value::from("text")) {
-            return Err(Error::unsupported(
-                "response_format.type",
-                "only \"text\" is supported by this build",
-            ));
-        }
-    }
     Ok(())
+}
+
+fn tools(fields: &mut Fields<'_>, prompt: &Prompt) -> Result<Option<Tools>> {
+    let tools = tools::read(fields)?;
+    if tools.is_some() && !matches!(prompt, Prompt::Chat { .. }) {
+        return Err(Error::invalid_request("tools", "belong to a chat; give messages, not prompt"));
+    }
+    Ok(tools)
 }
 
 fn prompt(fields: &mut Fields<'_>) -> Result<Prompt> {
@@ -210,47 +201,6 @@ fn raw_array(items: &[Value]) -> Result<Prompt> {
         id.ok_or_else(|| Error::invalid_request(&format!("prompt[{index}]"), "expected a token id"))
     });
     Ok(Prompt::Tokens(ids.collect::<Result<_>>()?))
-}
-
-fn sampling(fields: &mut Fields<'_>) -> Result<SamplingFields> {
-    Ok(SamplingFields {
-        temperature: fields.float("temperature", 0.0..=100.0)?,
-        top_p: fields.float("top_p", 0.0..=1.0)?,
-        top_k: fields.integer("top_k", 0..=i64::from(i32::MAX))?.map(|k| k as u32),
-        min_p: fields.float("min_p", 0.0..=1.0)?,
-        repeat_penalty: fields.float("repeat_penalty", 0.01..=100.0)?,
-        repeat_last_n: fields.integer("repeat_last_n", 0..=65_536)?.map(|n| n as u32),
-        presence_penalty: fields.float("presence_penalty", -2.0..=2.0)?,
-        frequency_penalty: fields.float("frequency_penalty", -2.0..=2.0)?,
-        seed: seed(fields)?,
-        logit_bias: logit_bias(fields)?,
-    })
-}
-
-/// Any whole number of 64 bits; a negative one counts as its two's complement.
-pub(super) fn seed(fields: &mut Fields<'_>) -> Result<Option<u64>> {
-    if let Some(seed) = fields.value("seed").and_then(Value::as_u64) {
-        return Ok(Some(seed));
-    }
-    Ok(fields.integer("seed", i64::MIN..=i64::MAX)?.map(|seed| seed as u64))
-}
-
-fn logit_bias(fields: &mut Fields<'_>) -> Result<Vec<(u32, f32)>> {
-    let Some(map) = fields.object("logit_bias")? else {
-        return Ok(Vec::new());
-    };
-    let entries = map.iter().map(|(key, value)| {
-        let path = format!("logit_bias.{key}");
-        let token = key
-            .parse::<u32>()
-            .map_err(|_| Error::invalid_request(&path, "the key must be a token id"))?;
-        let bias = value
-            .as_f64()
-            .filter(|bias| (-100.0..=100.0).contains(bias))
-            .ok_or_else(|| Error::invalid_request(&path, "expected a number from -100 to 100"))?;
-        Ok((token, bias as f32))
-    });
-    entries.collect()
 }
 
 fn max_tokens(fields: &mut Fields<'_>) -> Result<Option<u32>> {

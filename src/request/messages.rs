@@ -39,6 +39,11 @@ fn check_message(path: &str, message: &Value) -> Result<()> {
         let message = format!("\"{role}\" is not one of: {}", ROLES.join(", "));
         return Err(Error::invalid_request(&fields.path("role"), message));
     }
+    match role {
+        "tool" => check_answered(&mut fields)?,
+        "assistant" => check_calls(&mut fields)?,
+        _ => {}
+    }
     match fields.value("content") {
         Some(Value::String(_)) => Ok(()),
         Some(Value::Array(parts)) => check_parts(&fields.path("content"), parts),
@@ -52,6 +57,47 @@ fn check_message(path: &str, message: &Value) -> Result<()> {
             format!("expected a string or an array of parts, got {}", kind(other)),
         )),
     }
+}
+
+/// A tool's result names the call that it answers.
+fn check_answered(fields: &mut Fields<'_>) -> Result<()> {
+    match fields.string("tool_call_id")? {
+        Some(_) => Ok(()),
+        None => Err(Error::invalid_request(
+            &fields.path("tool_call_id"),
+            "is missing; give the id of the call that this answers",
+        )),
+    }
+}
+
+/// Calls that the model made before: each has a function with a name and arguments.
+fn check_calls(fields: &mut Fields<'_>) -> Result<()> {
+    let path = fields.path("tool_calls");
+    for (index, call) in fields.array("tool_calls")?.unwrap_or_default().iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        let Value::Object(map) = call else {
+            let message = format!("expected an object, got {}", kind(call));
+            return Err(Error::invalid_request(&path, message));
+        };
+        let mut call = Fields::new(path, map);
+        call.string("id")?;
+        let path = call.path("function");
+        let Some(map) = call.object("function")? else {
+            return Err(Error::invalid_request(&path, "is missing; give name and arguments"));
+        };
+        let mut function = Fields::new(path, map);
+        if function.string("name")?.is_none() {
+            return Err(Error::invalid_request(&function.path("name"), "is missing"));
+        }
+        match function.value("arguments") {
+            None | Some(Value::String(_) | Value::Object(_)) => {}
+            Some(other) => {
+                let message = format!("expected JSON in a string, got {}", kind(other));
+                return Err(Error::invalid_request(&function.path("arguments"), message));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn calls_tools(message: &Map<String, Value>) -> bool {

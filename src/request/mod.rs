@@ -1,17 +1,36 @@
 //! What a request means: OpenAI's fields and our own options as plain, checked data.
 #![forbid(unsafe_code)]
 
+mod embed;
 mod fields;
 mod generate;
+mod grammar;
 mod kv_options;
+mod lora;
 mod messages;
 mod options;
+mod output;
+mod reasoning;
+mod rerank;
+mod sampling;
+mod speculative;
+mod tokenize;
+mod tools;
 mod transcribe;
 mod vad;
 
-pub use generate::{ContextShift, GenerateRequest, Prompt, SamplingFields};
+pub use embed::{EmbedInput, EmbedRequest, Pooling};
+pub use generate::{ContextShift, GenerateRequest, Prompt};
 pub use kv_options::{CacheType, FlashAttention, KvOptions, ThreadOptions, ThreadPriority};
+pub use lora::{LoraChoice, LoraFile, LoraId};
 pub use options::{EngineOptions, LoadOptions};
+pub use output::OutputFields;
+pub use reasoning::Reasoning;
+pub use rerank::RerankRequest;
+pub use sampling::{BanFields, SamplingFields};
+pub use speculative::{DraftKind, DraftOptions, SpeculativeFields};
+pub use tokenize::{DetokenizeRequest, TokenizeInput, TokenizeRequest};
+pub use tools::{Function, Tools};
 pub use transcribe::{ResponseFormat, SpeechTask, TranscribeRequest};
 pub use vad::VadOptions;
 

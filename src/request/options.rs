@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::fields::Fields;
 use super::kv_options::{KvOptions, ThreadOptions};
+use super::lora::LoraFile;
 use super::parse_object;
+use super::speculative::{DraftKind, DraftOptions, SpeculativeFields};
 use crate::error::{Error, Result};
 
 /// Options of `fluid_engine_new`.
@@ -47,7 +49,7 @@ impl EngineOptions {
 }
 
 /// Options of `fluid_load_model`, in llama.cpp's names where it has one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LoadOptions {
     /// Context of one job in tokens, 8 to 16,777,216; by default the model's own, as far as it
     /// fits into the KV cache's memory.
@@ -60,6 +62,9 @@ pub struct LoadOptions {
     pub threads: ThreadOptions,
     /// Most tokens of one computation, 1 to 8,192: what a cancel may have to wait for.
     pub n_ubatch: u32,
+    /// Whether the model turns texts into vectors or scores (true) or generates (false); by default
+    /// as the file says.
+    pub embedding: Option<bool>,
     /// Map the file into memory (true) or read it (false).
     pub use_mmap: bool,
     /// Where the model runs, as OpenVINO names devices; `AUTO` leaves it to the library.
@@ -72,6 +77,12 @@ pub struct LoadOptions {
     pub vad_model: Option<String>,
     /// See [`EngineOptions::openvino`]; set by the engine.
     pub openvino: Option<String>,
+    /// LoRA adapters; requests choose among them by their places here or their names.
+    pub lora: Vec<LoraFile>,
+    /// A smaller model of the same vocabulary that drafts for this one.
+    pub draft: Option<DraftOptions>,
+    /// Whether and how requests are decoded speculatively that do not say it themselves.
+    pub speculative: Option<SpeculativeFields>,
     /// A Jinja chat template to use in place of the model's own.
     pub chat_template: Option<String>,
     /// The load ends with `FLUID_DEADLINE` after this time.
@@ -86,20 +97,24 @@ impl Default for LoadOptions {
             kv: KvOptions::default(),
             threads: ThreadOptions::default(),
             n_ubatch: 512,
+            embedding: None,
             use_mmap: true,
             device: "AUTO".to_owned(),
             cache_dir: None,
             inference_precision: None,
             vad_model: None,
             openvino: None,
+            lora: Vec::new(),
+            draft: None,
+            speculative: None,
             chat_template: None,
             deadline: None,
         }
     }
 }
 
-const LOAD_KEYS: &str = "n_ctx, n_parallel, n_ubatch, use_mmap, device, cache_dir, \
-     inference_precision, vad_model, chat_template, deadline_ms";
+const LOAD_KEYS: &str = "n_ctx, n_parallel, n_ubatch, embedding, use_mmap, device, cache_dir, \
+     inference_precision, vad_model, lora, draft_model, draft_options, speculative, chat_template, deadline_ms";
 
 impl LoadOptions {
     /// Reads `text`, a JSON object; an empty text means the defaults.
@@ -119,6 +134,7 @@ impl LoadOptions {
         if let Some(count) = fields.integer("n_ubatch", 1..=8_192)? {
             options.n_ubatch = count as u32;
         }
+        options.embedding = fields.boolean("embedding")?;
         if let Some(map) = fields.boolean("use_mmap")? {
             options.use_mmap = map;
         }
@@ -127,12 +143,28 @@ impl LoadOptions {
         if let Some(device) = device(&mut fields)? {
             options.device = device;
         }
+        options.lora = LoraFile::parse(&mut fields)?;
+        options.draft = DraftOptions::parse(&mut fields)?;
+        options.speculative = SpeculativeFields::parse(&mut fields)?;
         options.cache_dir = path(&mut fields, "cache_dir")?;
         options.inference_precision = precision(&mut fields)?;
         options.vad_model = path(&mut fields, "vad_model")?;
+        options.check_drafts()?;
         let known = [LOAD_KEYS, KvOptions::KEYS, ThreadOptions::KEYS].join(", ");
         refuse_unknown(&fields, &known)?;
         Ok(options)
+    }
+}
+
+impl LoadOptions {
+    fn check_drafts(&self) -> Result<()> {
+        let kind = self.speculative.and_then(|fields| fields.kind);
+        if kind == Some(DraftKind::Model) && self.draft.is_none() {
+            let message =
+                "\"draft\" needs a draft model; give draft_model, or use \"prompt_lookup\"";
+            return Err(Error::invalid_request("speculative.type", message));
+        }
+        Ok(())
     }
 }
 
@@ -180,7 +212,7 @@ fn precision(fields: &mut Fields<'_>) -> Result<Option<String>> {
     }
 }
 
-fn refuse_unknown(fields: &Fields<'_>, known: &str) -> Result<()> {
+pub(super) fn refuse_unknown(fields: &Fields<'_>, known: &str) -> Result<()> {
     match fields.unknown().next() {
         None => Ok(()),
         Some(key) => Err(Error::invalid_request(

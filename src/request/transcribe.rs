@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::fields::Fields;
 use super::vad::VadOptions;
-use super::{generate, options, parse_object};
+use super::{options, parse_object, sampling};
 use crate::error::{Error, Result};
 use crate::log::log;
 
@@ -210,7 +210,7 @@ impl TranscribeRequest {
         set(&mut self.repetition_penalty, fields.float("repetition_penalty", 0.01..=100.0)?);
         let ngram = fields.integer("no_repeat_ngram_size", 0..=448)?;
         set(&mut self.no_repeat_ngram_size, ngram.map(|n| n as u32));
-        self.seed = generate::seed(fields)?;
+        self.seed = sampling::seed(fields)?;
         Ok(())
     }
 

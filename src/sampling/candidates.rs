@@ -31,6 +31,11 @@ pub(super) struct Candidates {
 }
 
 impl Candidates {
+    /// Takes out what a penalty has brought to minus infinity, or to NaN.
+    pub(super) fn drop_masked(&mut self) {
+        self.items.retain(|c| c.logit > f32::NEG_INFINITY);
+    }
+
     /// The largest logit, or minus infinity when there are no candidates.
     pub(super) fn max_logit(&self) -> f32 {
         let max = |best: f32, c: &Candidate| if c.logit > best { c.logit } else { best };

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::candidates::Candidates;
 use super::Params;
 
 /// The last `repeat_last_n` tokens with the number of times each occurs among them.
@@ -50,17 +51,28 @@ impl History {
     /// the token likelier; then `count * frequency + presence` as OpenAI documents it.
     pub(super) fn penalise(&self, logits: &mut [f32], params: &Params) {
         for (&token, &count) in &self.counts {
-            let Some(logit) = logits.get_mut(token as usize) else {
-                continue;
-            };
-            if *logit <= 0.0 {
-                *logit *= params.repeat_penalty;
-            } else {
-                *logit /= params.repeat_penalty;
+            if let Some(logit) = logits.get_mut(token as usize) {
+                *logit = penalised(*logit, count, params);
             }
-            *logit -= count as f32 * params.frequency_penalty + params.presence_penalty;
         }
     }
+
+    /// [`penalise`](Self::penalise) for what is left in the running.
+    pub(super) fn penalise_set(&self, set: &mut Candidates, params: &Params) {
+        for candidate in &mut set.items {
+            if let Some(&count) = self.counts.get(&candidate.id) {
+                candidate.logit = penalised(candidate.logit, count, params);
+            }
+        }
+    }
+}
+
+fn penalised(logit: f32, count: u32, params: &Params) -> f32 {
+    let repeated = match logit <= 0.0 {
+        true => logit * params.repeat_penalty,
+        false => logit / params.repeat_penalty,
+    };
+    repeated - (count as f32 * params.frequency_penalty + params.presence_penalty)
 }
 
 #[cfg(test)]

@@ -3,39 +3,65 @@
 //! | file | holds |
 //! |---|---|
 //! | `params` | what a request may say |
-//! | `history` | the last tokens, and the penalties on repeating them |
+//! | `chain` | which stages a sampler has, and what each of them does |
+//! | `history`, `dry` | the last tokens, and the penalties on repeating them |
 //! | `select` | the loops over the whole vocabulary: argmax, top-k |
 //! | `candidates` | what is left in the running; softmax |
-//! | `filters` | one function per filter, and the draw |
+//! | `filters`, `entropy` | one function per filter, and the draw |
+//! | `mirostat`, `adaptive` | draws that follow what was drawn before |
+//! | `log_probs` | log-probabilities of raw logits |
 //! | `rng` | the generator |
 //!
 //! The stages and their order are those of llama.cpp's default chain (`common/sampling.cpp`,
-//! `src/llama-sampler.cpp`): logit bias, penalties, top-k, top-p, min-p, temperature, draw. The
-//! distribution is the same; the tokens for a seed are not, because the generator differs.
+//! `src/llama-sampler.cpp`): logit bias, penalties, DRY, top-n-sigma, top-k, typical-p, top-p, min-p,
+//! XTC, temperature, draw. The distribution is the same; the tokens for a seed are not, because the
+//! generator differs. Where llama.cpp leaves tokens at minus infinity in the running, they are gone here.
 #![forbid(unsafe_code)]
 
+mod adaptive;
 mod candidates;
+mod chain;
+mod dry;
+mod entropy;
 mod filters;
 mod history;
+mod log_probs;
+mod mirostat;
 mod params;
 mod rng;
 mod select;
 #[cfg(test)]
 mod tests;
 
-pub use params::Params;
+pub use dry::Breakers;
+pub use log_probs::LogProbs;
+pub use params::{Adaptive, Dry, DynamicTemperature, Mirostat, Params, Stage, Xtc};
 pub use rng::Rng;
 
+use adaptive::Average;
 use candidates::Candidates;
+use chain::Plan;
+use dry::Repeats;
 use history::History;
+use mirostat::Bound;
 
-/// Picks the tokens of one sequence. Owns its buffers: after the first call, sampling does not
+/// The token with the largest logit, the lowest one of equals; `None` where all are minus infinity
+/// or NaN.
+pub fn likeliest(logits: &[f32]) -> Option<u32> {
+    select::argmax(logits)
+}
+
+/// Picks the tokens of one sequence. Owns its buffers: after the first calls, sampling does not
 /// allocate. One per sequence; `Send`, and used by one thread at a time.
 #[derive(Debug, Clone)]
 pub struct Sampler {
     params: Params,
+    plan: Plan,
     rng: Rng,
     history: History,
+    repeats: Repeats,
+    bound: Bound,
+    average: Average,
     set: Candidates,
 }
 
@@ -47,8 +73,12 @@ impl Sampler {
             false => 0,
         };
         Self {
+            plan: Plan::new(&params),
             rng: Rng::new(seed),
             history: History::new(remembered),
+            repeats: Repeats::default(),
+            bound: Bound::new(&params.mirostat),
+            average: Average::new(&params.adaptive),
             set: Candidates::default(),
             params,
         }
@@ -58,6 +88,8 @@ impl Sampler {
     /// each one that was sampled and kept.
     pub fn accept(&mut self, token: u32) {
         self.history.push(token);
+        self.repeats.push(token, &self.params.dry);
+        self.average.accept(token);
     }
 
     /// The next token, an index into `logits` (one per vocabulary entry, not normalised).
@@ -66,17 +98,43 @@ impl Sampler {
     /// tokens at plus infinity share the draw. `None` when no logit is left above minus
     /// infinity. Does not [`accept`](Self::accept) the token.
     pub fn sample(&mut self, logits: &mut [f32]) -> Option<u32> {
-        self.add_bias(logits);
-        self.history.penalise(logits, &self.params);
-        if self.params.is_greedy() {
-            return select::argmax(logits);
+        let temperature = self.narrow_down(logits);
+        let unit = match self.set.items.len() {
+            // A greedy answer has no use for the generator.
+            1 if self.params.is_greedy() => 0.0,
+            _ => self.rng.next_f64(),
+        };
+        let token = filters::draw(&mut self.set, temperature, unit)?;
+        match self.params.mirostat.version {
+            0 if self.plan.is_adaptive() => self.average.note(&self.set, token),
+            0 => {}
+            _ => self.bound.note(&self.set, token, &self.params.mirostat),
         }
-        let k = usize::try_from(self.params.top_k).unwrap_or(usize::MAX);
-        select::top_k(logits, k, &mut self.set);
-        filters::top_p(&mut self.set, self.params.top_p);
-        filters::min_p(&mut self.set, self.params.min_p);
-        let unit = self.rng.next_f64();
-        filters::draw(&mut self.set, self.params.temperature, unit)
+        Some(token)
+    }
+
+    /// What [`sample`](Self::sample) would draw from: tokens with their probabilities, which sum
+    /// to 1, in no order. Where a stage itself is a matter of chance, what it came to this time.
+    pub fn distribution(&mut self, logits: &mut [f32]) -> Vec<(u32, f32)> {
+        let temperature = self.narrow_down(logits);
+        let sum = self.set.weigh(temperature);
+        let share = |p: f32| (f64::from(p) / sum) as f32;
+        self.set.items.iter().map(|c| (c.id, share(c.p))).collect()
+    }
+
+    /// Leaves in the running what can be drawn; returns the temperature of the draw.
+    fn narrow_down(&mut self, logits: &mut [f32]) -> f32 {
+        self.add_bias(logits);
+        let params = &self.params;
+        if params.mirostat.version == 0 {
+            return self.run(logits);
+        }
+        if params.is_greedy() {
+            select::best(logits, &mut self.set);
+            return 1.0;
+        }
+        self.bound.keep(logits, &mut self.set, params.temperature, &params.mirostat);
+        params.temperature
     }
 
     fn add_bias(&self, logits: &mut [f32]) {

@@ -21,6 +21,29 @@ fn block_max(block: &[f32]) -> f32 {
     rest.fold(lanes.iter().fold(f32::NEG_INFINITY, max), max)
 }
 
+/// The largest value; NaN counts as minus infinity.
+pub(super) fn max(logits: &[f32]) -> f32 {
+    logits.chunks(BLOCK).map(block_max).fold(f32::NEG_INFINITY, f32::max)
+}
+
+/// The sum of what `value` makes of each logit.
+pub(super) fn sum(logits: &[f32], value: impl Fn(f32) -> f32) -> f64 {
+    const LANES: usize = 16;
+    let block = |block: &[f32]| {
+        // Many sums at once make vector code; few numbers in each keep it exact.
+        let mut lanes = [0.0; LANES];
+        let mut chunks = block.chunks_exact(LANES);
+        for chunk in &mut chunks {
+            for (lane, &x) in lanes.iter_mut().zip(chunk) {
+                *lane += value(x);
+            }
+        }
+        let rest: f32 = chunks.remainder().iter().map(|&x| value(x)).sum();
+        f64::from(lanes.iter().sum::<f32>() + rest)
+    };
+    logits.chunks(BLOCK).map(block).sum()
+}
+
 /// The position of the largest logit, the lowest one of equals; `None` when every logit is
 /// minus infinity or NaN. One pass.
 pub(super) fn argmax(logits: &[f32]) -> Option<u32> {
@@ -38,12 +61,24 @@ pub(super) fn argmax(logits: &[f32]) -> Option<u32> {
     u32::try_from(start + offset).ok()
 }
 
+/// Fills `set` with the likeliest token, if there is one.
+pub(super) fn best(logits: &[f32], set: &mut Candidates) {
+    set.items.clear();
+    let best = argmax(logits).map(|id| Candidate { id, logit: logits[id as usize], p: 0.0 });
+    set.items.extend(best);
+}
+
 /// Fills `set` with every token whose logit is above minus infinity.
 pub(super) fn all(logits: &[f32], set: &mut Candidates) {
-    set.items.clear();
     set.items.reserve(logits.len());
+    at_least(logits, f32::MIN, set);
+}
+
+/// Fills `set` with every token whose logit is `edge` or more, and above minus infinity.
+pub(super) fn at_least(logits: &[f32], edge: f32, set: &mut Candidates) {
+    set.items.clear();
     for (id, &logit) in (0u32..).zip(logits) {
-        if logit > f32::NEG_INFINITY {
+        if logit >= edge && logit > f32::NEG_INFINITY {
             set.items.push(Candidate { id, logit, p: 0.0 });
         }
     }
@@ -85,6 +120,11 @@ pub(super) fn top_k(logits: &[f32], k: usize, set: &mut Candidates) {
         }
     }
     cut(items, k);
+}
+
+/// Shortens `set` to its `k` best.
+pub(super) fn keep(set: &mut Candidates, k: usize) {
+    cut(&mut set.items, k.max(1));
 }
 
 /// The k-th largest of `maxima`; minus infinity when there are fewer.

@@ -13,12 +13,13 @@ MODELS=${FLUID_MODELS:-models}
 MODEL=$MODELS/SmolLM2-135M-Instruct.Q4_1.gguf
 SPEECH=$MODELS/whisper-base-int8-ov
 JFK=$MODELS/jfk.wav
+RERANKER=$MODELS/minilm-gguf/tiny-reranker.gguf
 OUT=target/c-tests
 TINY=$OUT/tiny.gguf
 STRICT=(-Wall -Wextra -Wpedantic -Werror)
 CFLAGS=(-std=c99 -O1 -g "${STRICT[@]}" -Iinclude)
 CXXFLAGS=(-std=c++17 -O1 -g "${STRICT[@]}" -Iinclude)
-LIBS=(-Ltarget/release -lfluid -pthread -ldl "-Wl,-rpath,${LIBRARY%/*}")
+LIBS=(-Ltarget/release -lfluid -pthread -ldl -lm "-Wl,-rpath,${LIBRARY%/*}")
 SANITIZE=(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
 CC=${CC:-gcc} CXX=${CXX:-g++}
 PATTERN=${1:-}
@@ -119,7 +120,7 @@ memcheck_all() {
         case "$name: valgrind" in *"$PATTERN"*) ;; *) continue ;; esac
         while [ "$(jobs -rp | wc -l)" -ge 2 ]; do wait -n; done
         {
-            memchecked "$name" "$TINY" "$TINY" "$LIBRARY"
+            memchecked "$name" "$TINY" "$TINY" "$LIBRARY" "$RERANKER"
             echo $? >"$OUT/$name.code"
         } >"$OUT/$name.log" 2>&1 </dev/null &
     done
@@ -256,7 +257,7 @@ old_processor() {
 # -------------------------------------------------------------------------------------------------
 
 [ -f "$LIBRARY" ] || stop "$LIBRARY is missing; build it: cargo build --release --locked"
-for file in "$MODEL" "$SPEECH/openvino_encoder_model.xml" "$JFK"; do
+for file in "$MODEL" "$SPEECH/openvino_encoder_model.xml" "$JFK" "$RERANKER"; do
     [ -f "$file" ] || stop "$file is missing; fetch it: make models"
 done
 command -v valgrind >/dev/null || stop "valgrind is missing; install it: bash tools/setup.sh --test"
@@ -281,11 +282,11 @@ done
 check "asan: compiles" compile tests/c/overflow.c $OUT/overflow.asan "${SANITIZE[@]}"
 check "asan: finds an overflow" fails $OUT/overflow.asan
 for name in "${programs[@]}"; do
-    check "$name" plain "$name" "$MODEL" "$TINY" "$LIBRARY"
+    check "$name" plain "$name" "$MODEL" "$TINY" "$LIBRARY" "$RERANKER"
 done
 check "test_transcribe" plain test_transcribe "$SPEECH" "$JFK" "$TINY"
 for name in "${programs[@]}"; do
-    check "$name: asan" sanitized "$name" $TINY $TINY "$LIBRARY"
+    check "$name: asan" sanitized "$name" $TINY $TINY "$LIBRARY" "$RERANKER"
 done
 check "test_transcribe: asan" sanitized test_transcribe "$SPEECH" "$JFK" "$TINY"
 memcheck_all

@@ -126,6 +126,40 @@ static void finish_reasons(fluid_model *model) {
     fluid_string_free(json);
 }
 
+/* Tokens of two choices with log-probabilities, told apart by `choice`. */
+struct choices {
+    size_t length[2];
+    char text[2][512];
+};
+
+static int32_t sort(const fluid_event *event, void *user_data) {
+    struct choices *choices = user_data;
+    if (event->kind == FLUID_EVENT_TOKEN) {
+        CHECK(event->choice == 0 || event->choice == 1);
+        CHECK(event->token == -1 || (event->logprob <= 0 && has(event->json, "\"top_logprobs\":[{")));
+        size_t *length = &choices->length[event->choice];
+        CHECK(*length + event->text_len < sizeof choices->text[0]);
+        memcpy(choices->text[event->choice] + *length, event->text, event->text_len + 1);
+        *length += event->text_len;
+    }
+    return 0;
+}
+
+static void two_choices(fluid_model *model) {
+    struct choices choices = {0};
+    char *json = NULL;
+    EXPECT(fluid_generate(model,
+                          "{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}], \"n\": 2, \"max_tokens\": 8, "
+                          "\"logprobs\": true, \"top_logprobs\": 2, " NO_END "}",
+                          sort, &choices, &json),
+           FLUID_OK);
+    const char *second = strstr(json, "\"index\":1");
+    CHECK(second != NULL && has(json, "\"completion_tokens\":16"));
+    CHECK(holds_text(json, "\"content\":\"", choices.text[0]));
+    CHECK(holds_text(second, "\"content\":\"", choices.text[1]));
+    fluid_string_free(json);
+}
+
 /* --- calls from inside the callback --- */
 
 struct inside {
@@ -263,6 +297,7 @@ int main(int argc, char **argv) {
     cancelled(model);
     deadline(model);
     finish_reasons(model);
+    two_choices(model);
     EXPECT(fluid_model_free(model), FLUID_OK);
     loads(engine);
     from_inside(engine, LOAD);

@@ -224,6 +224,27 @@ pub fn llama(seed: u64) -> Gguf {
     model
 }
 
+/// The same with further tokens, each with its type: 1 is text, 3 control, 4 user-defined.
+pub fn llama_with(seed: u64, tokens: &[(&str, i32)]) -> Gguf {
+    let mut model = Gguf::new(seed);
+    sizes(&mut model, "llama");
+    model.u32("llama.rope.dimension_count", 16).u32("llama.context_length", 4_096);
+    let n_vocab = bpe_vocabulary(&mut model) + tokens.len() as u64;
+    for (key, value) in &mut model.keys {
+        match (key.as_str(), value) {
+            ("tokenizer.ggml.tokens", Value::Texts(texts)) => {
+                texts.extend(tokens.iter().map(|(text, _)| text.as_bytes().to_vec()));
+            }
+            ("tokenizer.ggml.token_type", Value::I32s(types)) => {
+                types.extend(tokens.iter().map(|(_, kind)| *kind));
+            }
+            _ => {}
+        }
+    }
+    transformer(&mut model, n_vocab, &[]);
+    model
+}
+
 pub fn llama_spm(seed: u64) -> Gguf {
     let mut model = Gguf::new(seed);
     sizes(&mut model, "llama");
@@ -321,6 +342,81 @@ pub fn mamba(seed: u64) -> Gguf {
     model
 }
 
+/// An encoder, of even seeds for vectors, of odd ones for scores.
+pub fn bert(seed: u64) -> Gguf {
+    let mut model = encoder("bert", seed);
+    model.matrix("position_embd.weight", &[WIDTH, 256]);
+    if seed % 2 == 1 {
+        model.u32("bert.pooling_type", 4);
+        model.matrix("cls.weight", &[WIDTH, WIDTH]).ones("cls.bias", WIDTH);
+        model.matrix("cls.output.weight", &[WIDTH, 1]).ones("cls.output.bias", 1);
+    }
+    model
+}
+
+/// An encoder with rotary positions and a gated feed-forward.
+pub fn nomic_bert(seed: u64) -> Gguf {
+    let mut model = encoder("nomic-bert", seed);
+    for layer in 0..2 {
+        model.matrix(&format!("blk.{layer}.ffn_gate.weight"), &[WIDTH, 64]);
+    }
+    model
+}
+
+/// An encoder whose attention falls off with distance (ALiBi); the gate lies in `ffn_up`.
+pub fn jina_bert(seed: u64) -> Gguf {
+    let mut model = encoder("jina-bert-v2", seed);
+    model.tensors.retain(|tensor| !tensor.name.contains("ffn_up"));
+    for layer in 0..2 {
+        model.matrix(&format!("blk.{layer}.ffn_up.weight"), &[WIDTH, 128]);
+    }
+    model
+}
+
+/// What the families of BERT have in common.
+fn encoder(family: &str, seed: u64) -> Gguf {
+    let mut model = Gguf::new(seed);
+    sizes(&mut model, family);
+    model.f32(&format!("{family}.attention.layer_norm_epsilon"), 1e-12);
+    model.u32(&format!("{family}.attention.head_count_kv"), 2);
+    model.u32(&format!("{family}.pooling_type"), 1);
+    model.set(&format!("{family}.attention.causal"), Value::Bool(false));
+    let n_vocab = wordpiece_vocabulary(&mut model);
+    model.matrix("token_embd.weight", &[WIDTH, n_vocab]).matrix("token_types.weight", &[WIDTH, 2]);
+    norm_with_bias(&mut model, "token_embd_norm");
+    for layer in 0..2 {
+        let name = |base: &str| format!("blk.{layer}.{base}");
+        norm_with_bias(&mut model, &name("attn_output_norm"));
+        norm_with_bias(&mut model, &name("layer_output_norm"));
+        for (base, rows, columns) in [
+            ("attn_q", 32, 32),
+            ("attn_k", 32, 32),
+            ("attn_v", 32, 32),
+            ("attn_output", 32, 32),
+            ("ffn_up", 32, 64),
+            ("ffn_down", 64, 32),
+        ] {
+            model.matrix(&name(&format!("{base}.weight")), &[rows, columns]);
+            model.ones(&name(&format!("{base}.bias")), columns);
+        }
+    }
+    model
+}
+
+fn wordpiece_vocabulary(model: &mut Gguf) -> u64 {
+    let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(str::to_owned);
+    let letters = 'a'..='z';
+    let words = letters.clone().map(|letter| format!("\u{2581}{letter}"));
+    let tokens: Vec<String> =
+        special.into_iter().chain(words).chain(letters.map(String::from)).collect();
+    model.text("tokenizer.ggml.model", "bert").texts("tokenizer.ggml.tokens", &tokens);
+    model.u32("tokenizer.ggml.token_type_count", 2);
+    for (id, name) in ["padding", "unknown", "bos", "seperator", "mask"].into_iter().enumerate() {
+        model.u32(&format!("tokenizer.ggml.{name}_token_id"), id as u32);
+    }
+    tokens.len() as u64
+}
+
 /// The keys that every family has.
 fn sizes(model: &mut Gguf, family: &str) {
     model
@@ -356,6 +452,31 @@ fn transformer(model: &mut Gguf, n_vocab: u64, norms: &[(&str, u64)]) {
         model.matrix(&name("ffn_gate"), &[WIDTH, 64]).matrix(&name("ffn_up"), &[WIDTH, 64]);
         model.matrix(&name("ffn_down"), &[64, WIDTH]);
     }
+}
+
+/// A LoRA adapter for all matrices of `model` that llama.cpp computes one for.
+pub fn adapter_of(model: &Gguf, seed: u64) -> Gguf {
+    const RANK: u64 = 4;
+    let mut adapter = Gguf::new(seed);
+    let family = model.keys.iter().find(|(key, _)| key == "general.architecture");
+    adapter.text("general.type", "adapter").text("adapter.type", "lora");
+    adapter.set("general.architecture", family.expect("a model").1.clone());
+    adapter.f32("adapter.lora.alpha", 8.0);
+    let has_output = model.tensors.iter().any(|tensor| tensor.name == "output.weight");
+    for tensor in model.tensors.iter().filter(|tensor| tensor.dims.len() > 1) {
+        let is_table = tensor.name.ends_with("token_embd.weight");
+        if is_table && !has_output {
+            continue;
+        }
+        let (input, output, experts) = (tensor.dims[0], tensor.dims[1], &tensor.dims[2..]);
+        let (a, b) = match is_table {
+            true => ([RANK, output], [RANK, input]),
+            false => ([input, RANK], [RANK, output]),
+        };
+        adapter.matrix(&format!("{}.lora_a", tensor.name), &[&a, experts].concat());
+        adapter.matrix(&format!("{}.lora_b", tensor.name), &[&b, experts].concat());
+    }
+    adapter
 }
 
 fn norm_with_bias(model: &mut Gguf, name: &str) {

@@ -48,13 +48,16 @@ fn dice_of(seed: u64) -> Dice {
 
 type Make = fn(u64) -> Gguf;
 
-const MODELS: [(&str, Make); 6] = [
+const MODELS: [(&str, Make); 9] = [
     ("llama", gguf::llama),
     ("llama_spm", gguf::llama_spm),
     ("gemma3", gguf::gemma3),
     ("qwen3moe", gguf::qwen3moe),
     ("gpt2", gguf::gpt2),
     ("mamba", gguf::mamba),
+    ("bert", gguf::bert),
+    ("nomic_bert", gguf::nomic_bert),
+    ("jina_bert", gguf::jina_bert),
 ];
 
 fn damage_structure(model: &mut Gguf, dice: &mut Dice) -> String {

@@ -34,7 +34,23 @@ impl Plain {
         Self { model, context }
     }
 
-    fn vocab(&self) -> *const sys::llama_vocab {
+    /// Computes with the adapters at `paths` from now on, each at its scale.
+    pub fn adapt(&mut self, adapters: &[(String, f32)]) {
+        let load = |(path, _): &(String, f32)| {
+            let path = CString::new(path.as_str()).expect("no NUL");
+            // SAFETY: the model is alive; it frees what is not freed before.
+            let adapter = unsafe { sys::llama_adapter_lora_init(self.model, path.as_ptr()) };
+            assert!(!adapter.is_null());
+            adapter
+        };
+        let mut pointers: Vec<_> = adapters.iter().map(load).collect();
+        let mut scales: Vec<f32> = adapters.iter().map(|(_, scale)| *scale).collect();
+        let (first, count, scale) = (pointers.as_mut_ptr(), pointers.len(), scales.as_mut_ptr());
+        // SAFETY: the context is alive; both arrays have `count` entries.
+        assert_eq!(unsafe { sys::llama_set_adapters_lora(self.context, first, count, scale) }, 0);
+    }
+
+    pub fn vocab(&self) -> *const sys::llama_vocab {
         // SAFETY: the model is alive.
         unsafe { sys::llama_model_get_vocab(self.model) }
     }
@@ -143,7 +159,7 @@ impl Plain {
     }
 
     /// Computes `batch`; logits come of the tokens whose `outputs` are 1.
-    fn decode_for(&mut self, batch: &[Entry], outputs: &[i8]) {
+    pub fn decode_for(&mut self, batch: &[Entry], outputs: &[i8]) {
         let mut tokens: Vec<i32> = batch.iter().map(|entry| entry.token as i32).collect();
         let mut positions: Vec<i32> = batch.iter().map(|entry| entry.position as i32).collect();
         let mut counts = vec![1; batch.len()];

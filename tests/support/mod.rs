@@ -1,6 +1,7 @@
 //! The C interface as the tests call it: handles that free themselves, events as owned data.
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part of this")]
 
+pub mod embed;
 #[cfg(feature = "llama")]
 pub mod greedy;
 #[cfg(feature = "llama")]
@@ -100,7 +101,7 @@ fn ok(status: fluid_status) {
 }
 
 /// A string the library gave away, as a value; freed.
-fn take_json(text: *mut c_char) -> Value {
+pub fn take_json(text: *mut c_char) -> Value {
     assert!(!text.is_null(), "no JSON came with a success");
     // SAFETY: the library's own string, not freed yet.
     let json = unsafe { CStr::from_ptr(text) }.to_str().expect("UTF-8").to_owned();
@@ -114,7 +115,9 @@ fn take_json(text: *mut c_char) -> Value {
 pub struct Event {
     pub kind: fluid_event_kind,
     pub status: fluid_status,
+    pub choice: i32,
     pub token: Option<u32>,
+    pub logprob: f32,
     pub text: String,
     pub json: String,
     /// Of a segment, in seconds.
@@ -137,7 +140,6 @@ impl Event {
         // SAFETY: the caller's promise.
         let event = unsafe { &*event };
         assert_eq!(event.struct_size as usize, size_of::<fluid_event>());
-        assert_eq!(event.choice, 0);
         let text = |start: *const c_char, length: usize| {
             assert!(!start.is_null());
             // SAFETY: the library says that `length` bytes and a NUL are there.
@@ -148,7 +150,9 @@ impl Event {
         Self {
             kind: event.kind,
             status: event.status,
+            choice: event.choice,
             token: u32::try_from(event.token).ok(),
+            logprob: event.logprob,
             text: text(event.text, event.text_len),
             json: text(event.json, event.json_len),
             start: event.start,
@@ -160,9 +164,11 @@ impl Event {
     }
 }
 
-/// The text that events carry, joined. The final event's is an error's message and not part of it.
+/// The text that events carry, joined, without reasoning. The final event's is an error's message
+/// and not part of it.
 pub fn text_of(events: &[Event]) -> String {
-    events.iter().filter(|event| !event.is_end()).map(|event| event.text.as_str()).collect()
+    let is_text = |event: &&Event| !event.is_end() && event.kind != FLUID_EVENT_REASONING;
+    events.iter().filter(is_text).map(|event| event.text.as_str()).collect()
 }
 
 /// The ids of the tokens that were drawn.

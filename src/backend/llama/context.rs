@@ -4,15 +4,18 @@ use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use llama_cpp_sys_2 as sys;
 
+use super::adapter::NativeAdapter;
 use super::batch::RawBatch;
 use super::native::{report, NativeModel};
 use super::native_log;
 use super::shim;
 use super::threads::Threads;
-use crate::backend::Interrupt;
+use crate::backend::{Adapter, Interrupt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::log;
 use crate::request::{CacheType, FlashAttention, KvOptions};
@@ -23,11 +26,24 @@ pub(super) struct ContextSize {
     pub(super) n_ctx: u32,
     pub(super) n_parallel: u32,
     pub(super) n_ubatch: u32,
+    /// Rows of logits that one batch can give.
+    pub(super) n_outputs: u32,
     pub(super) n_threads: u32,
     /// Cells of the KV cache, for all jobs.
     pub(super) n_cells: u32,
     /// Whether the jobs share them, or have `n_ctx` each.
     pub(super) unified: bool,
+}
+
+/// What a context is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Logits of the tokens that ask for them.
+    Logits,
+    /// The last layer's states of all tokens.
+    States,
+    /// A score for each sequence.
+    Scores,
 }
 
 /// A `llama_context` with what it points to.
@@ -40,10 +56,11 @@ pub(super) struct Context {
     _local: PhantomData<*const ()>,
 }
 
-/// What a context points to; dropped after it.
+/// What a context points to; dropped after it, in this order.
 struct Owned {
-    threads: Threads,
-    model: NativeModel,
+    threads: Rc<Threads>,
+    adapters: Vec<NativeAdapter>,
+    model: Arc<NativeModel>,
     // The abort callback reads its flags; boxed, so that they stay where they are.
     interrupt: Box<Interrupt>,
 }
@@ -68,15 +85,15 @@ fn native_type(cache_type: CacheType) -> sys::ggml_type {
     }
 }
 
-fn params(size: &ContextSize, options: &KvOptions) -> sys::llama_context_params {
+fn params(size: &ContextSize, options: &KvOptions, purpose: Purpose) -> sys::llama_context_params {
     // SAFETY: returns a plain struct of defaults.
     let mut params = unsafe { sys::llama_context_default_params() };
     params.n_ctx = size.n_cells;
     params.n_seq_max = size.n_parallel;
     params.n_batch = size.n_ubatch;
     params.n_ubatch = size.n_ubatch;
-    // One row of logits for each job; a larger number reserves memory that nobody uses.
-    params.n_outputs_max = size.n_parallel;
+    // Rows of logits: one for each job and those for drafts. Memory is reserved for all of them.
+    params.n_outputs_max = size.n_outputs;
     params.n_threads = size.n_threads as i32;
     params.n_threads_batch = size.n_threads as i32;
     params.type_k = native_type(options.cache_type_k);
@@ -90,19 +107,30 @@ fn params(size: &ContextSize, options: &KvOptions) -> sys::llama_context_params 
     params.swa_full = options.swa_full;
     params.no_perf = true;
     params.abort_callback = Some(on_node);
+    if purpose != Purpose::Logits {
+        params.embeddings = true;
+        params.pooling_type = match purpose {
+            Purpose::Scores => sys::LLAMA_POOLING_TYPE_RANK,
+            // Pooling is ours: a request may choose it.
+            _ => sys::LLAMA_POOLING_TYPE_NONE,
+        };
+    }
     params
 }
 
 impl Context {
+    /// A context of `model` and its `adapters`, which computes on `threads`.
     pub(super) fn new(
-        model: NativeModel,
+        model: Arc<NativeModel>,
+        adapters: Vec<NativeAdapter>,
+        threads: Rc<Threads>,
         size: &ContextSize,
         options: &KvOptions,
+        purpose: Purpose,
         interrupt: Interrupt,
     ) -> Result<Self> {
-        let threads = Threads::new(size.n_threads)?;
-        let owned = Owned { threads, model, interrupt: Box::new(interrupt) };
-        let mut params = params(size, options);
+        let owned = Owned { threads, adapters, model, interrupt: Box::new(interrupt) };
+        let mut params = params(size, options, purpose);
         params.abort_callback_data = std::ptr::from_ref(&*owned.interrupt).cast_mut().cast();
         let (made, errors) = native_log::collect(|| {
             // SAFETY: the model is alive, and so is what the params point to.
@@ -126,7 +154,7 @@ impl Context {
         Ok(Self { pointer, owned: ManuallyDrop::new(owned), broken: false, _local: PhantomData })
     }
 
-    pub(super) fn model(&self) -> &NativeModel {
+    pub(super) fn model(&self) -> &Arc<NativeModel> {
         &self.owned.model
     }
 
@@ -158,6 +186,18 @@ impl Context {
         })
     }
 
+    /// Computes with these adapters alone from now on. Each is one of those it was made with.
+    pub(super) fn set_adapters(&mut self, adapters: &[Adapter]) -> Result<()> {
+        let native = |adapter: &Adapter| self.owned.adapters[adapter.index as usize].as_ptr();
+        let mut pointers: Vec<_> = adapters.iter().map(native).collect();
+        let mut scales: Vec<f32> = adapters.iter().map(|adapter| adapter.scale).collect();
+        let (first, count, scale) = (pointers.as_mut_ptr(), pointers.len(), scales.as_mut_ptr());
+        // SAFETY: the context and its adapters are alive; both arrays have `count` entries.
+        self.call("choosing adapters", |context, out| unsafe {
+            shim::fluid_llama_set_adapters(context, first, count, scale, out);
+        })
+    }
+
     /// `llama_decode` of `batch`, when it is this model's turn; `None` when it was interrupted
     /// before.
     pub(super) fn decode(&mut self, batch: &RawBatch<'_>) -> Result<Option<i32>> {
@@ -184,6 +224,41 @@ impl Context {
         // SAFETY: llama.cpp keeps one row of n_vocab floats for each output until the next
         // decode, which needs the `&mut self` that this borrow holds.
         Ok(unsafe { std::slice::from_raw_parts_mut(row.as_ptr(), n_vocab) })
+    }
+
+    /// The state of batch row `index`, `width` numbers; of a context for [`Purpose::States`].
+    pub(super) fn state(&mut self, index: usize, width: usize) -> Result<&[f32]> {
+        // SAFETY: the context is alive; llama.cpp checks the index.
+        let row = self.call("reading a state", |context, out| unsafe {
+            shim::fluid_llama_state(context, index as i32, out)
+        })?;
+        let row = NonNull::new(row).ok_or_else(|| {
+            Error::new(ErrorKind::Internal, format!("llama.cpp has no state for row {index}"))
+        })?;
+        // SAFETY: `width` is the model's own width of an output, of which llama.cpp keeps one for
+        // each token until the next decode, which needs the `&mut self` that this borrow holds.
+        Ok(unsafe { std::slice::from_raw_parts(row.as_ptr(), width) })
+    }
+
+    /// The score of `sequence`, the first of its class; of a context for [`Purpose::Scores`].
+    pub(super) fn score(&mut self, sequence: usize) -> Result<f32> {
+        // SAFETY: the context is alive; llama.cpp looks the sequence up.
+        let scores = self.call("reading a score", |context, out| unsafe {
+            shim::fluid_llama_pooled(context, sequence as i32, out)
+        })?;
+        let scores = NonNull::new(scores).ok_or_else(|| {
+            Error::new(ErrorKind::Internal, format!("llama.cpp has no score for text {sequence}"))
+        })?;
+        // SAFETY: a classifier has at least one class, and the numbers stay until the next decode.
+        Ok(unsafe { *scores.as_ptr() })
+    }
+
+    /// Drops what all sequences hold.
+    pub(super) fn clear(&mut self) -> Result<()> {
+        // SAFETY: the context is alive.
+        self.call("dropping all sequences", |context, out| unsafe {
+            shim::fluid_llama_clear(context, out);
+        })
     }
 
     /// Drops `sequence` from position `from` on; false when llama.cpp cannot drop a part.

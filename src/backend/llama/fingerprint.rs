@@ -31,20 +31,14 @@ pub(super) fn of(
     streams: u32,
     options: &KvOptions,
 ) -> Result<String> {
-    let mut hash = Sha256::new();
-    for path in &summary.files {
-        sample(path, &mut hash).map_err(|error| {
-            Error::new(ErrorKind::Io, format!("{}: cannot be read: {error}", path.display()))
-        })?;
-    }
-    let model: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let model = digest(&summary.files)?;
     // Some models turn positions by other factors once the context is longer than this.
     let seen = if size.unified { size.n_cells } else { size.n_ctx.next_multiple_of(CELLS) };
     let is_long = summary.short_context.is_some_and(|longest| seen > longest);
     let lines = [
         ("model", model),
         ("file_bytes", summary.file_bytes.to_string()),
-        ("tensors", summary.n_tensors.to_string()),
+        ("tensors", summary.tensors.len().to_string()),
         ("architecture", summary.architecture.name.to_string()),
         ("cache_type_k", options.cache_type_k.name().to_owned()),
         ("cache_type_v", options.cache_type_v.name().to_owned()),
@@ -55,6 +49,22 @@ pub(super) fn of(
         ("llama.cpp", LLAMA_CPP.to_owned()),
     ];
     Ok(lines.map(|(name, value)| format!("{name}={value}")).join("\n"))
+}
+
+/// Tells the file at `path` from others: the same for equal files.
+pub(super) fn of_file(path: &Path) -> Result<String> {
+    digest(&[path])
+}
+
+fn digest(files: &[impl AsRef<Path>]) -> Result<String> {
+    let mut hash = Sha256::new();
+    for path in files {
+        let path = path.as_ref();
+        sample(path, &mut hash).map_err(|error| {
+            Error::new(ErrorKind::Io, format!("{}: cannot be read: {error}", path.display()))
+        })?;
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Hashes the length of the file at `path` and samples of its bytes.

@@ -6,7 +6,7 @@ use serde_json::{json, Map, Value};
 use super::context::ContextSize;
 use super::gguf::{self, Summary};
 use super::native::{piece, NativeModel};
-use crate::backend::{ModelInfo, SamplingDefaults, Vocab};
+use crate::backend::{Infill, ModelInfo, SamplingDefaults, Vocab};
 use crate::error::Result;
 
 /// All tokens' bytes, and which of them end an answer.
@@ -21,6 +21,9 @@ pub(super) fn vocab(model: &NativeModel) -> Result<Vocab> {
         // SAFETY: the vocabulary is alive and `token` is one of its ids.
         let ends = unsafe { sys::llama_vocab_is_eog(native, token) };
         vocab.push(&buffer[..length], ends);
+        if length == 0 {
+            vocab.name_control(special(model, token)?);
+        }
     }
     Ok(vocab)
 }
@@ -53,8 +56,28 @@ pub(super) fn describe(
         chat_template: summary.chat_template.clone(),
         bos,
         eos,
+        infill: infill(model),
         sampling: sampling(&summary.sampling),
         details: details(path, summary, size),
+    })
+}
+
+/// The tokens around a text that is to be filled in.
+fn infill(model: &NativeModel) -> Option<Infill> {
+    let native = model.vocab();
+    let known = |token: i32| u32::try_from(token).ok();
+    // SAFETY: the vocabulary is alive; this call and those below read a field.
+    let wants_begin = unsafe { sys::llama_vocab_get_add_bos(native) };
+    // SAFETY: as above.
+    let begin = known(unsafe { sys::llama_vocab_bos(native) });
+    Some(Infill {
+        begin: begin.filter(|_| wants_begin),
+        // SAFETY: as above.
+        prefix: known(unsafe { sys::llama_vocab_fim_pre(native) })?,
+        // SAFETY: as above.
+        suffix: known(unsafe { sys::llama_vocab_fim_suf(native) })?,
+        // SAFETY: as above.
+        middle: known(unsafe { sys::llama_vocab_fim_mid(native) })?,
     })
 }
 
@@ -80,21 +103,32 @@ fn details(path: &str, summary: &Summary, size: &ContextSize) -> Map<String, Val
     put("quantization", json!(summary.file_type));
     put("parameters", json!(summary.n_parameters));
     put("weights_bytes", json!(summary.weights_bytes));
-    put("tensors", json!(summary.n_tensors));
+    put("tensors", json!(summary.tensors.len()));
     put("file_bytes", json!(summary.file_bytes));
     put("files", json!(summary.files.len()));
     put("context_length_trained", json!(summary.n_ctx_train));
     put("sliding_window", json!(summary.sliding_window));
     put("embedding_length", json!(summary.n_embd));
     put("layers", json!(summary.n_layer));
+    put("heads", json!(summary.n_head));
+    put("heads_kv", json!(summary.n_head_kv));
     put("vocabulary", json!(summary.n_vocab));
     put("tokenizer", json!(summary.tokenizer.name()));
     put("bos_token", json!(summary.specials.bos));
     put("eos_token", json!(summary.specials.eos));
+    put("adds_bos", json!(summary.specials.adds_bos));
+    put("adds_eos", json!(summary.specials.adds_eos));
+    put("special_tokens", object(&summary.special_ids));
+    put("general", object(&summary.general));
     put("backend", json!("llama.cpp"));
     put("device", json!("CPU"));
     put("threads", json!(size.n_threads));
     put("kv_cache_tokens", json!(size.n_cells));
     put("kv_unified", json!(size.unified));
     details
+}
+
+fn object<T: Clone + Into<Value>>(entries: &[(&str, T)]) -> Value {
+    let entries = entries.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into()));
+    Value::Object(entries.collect())
 }

@@ -1,7 +1,9 @@
 //! GGUF models through llama.cpp.
 
+mod adapter;
 mod batch;
 mod context;
+mod embedding;
 mod fingerprint;
 mod gguf;
 mod info;
@@ -13,6 +15,7 @@ mod shim;
 mod sizes;
 mod state_check;
 mod threads;
+mod words;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,16 +24,25 @@ use llama_cpp_2::llama_backend::LlamaBackend;
 use once_cell::sync::OnceCell;
 
 use self::batch::Batch;
-use self::context::{Context, ContextSize};
+use self::context::{Context, ContextSize, Purpose};
 use self::native::{NativeModel, Recurrence};
 use self::state_check::Kind;
-use super::{Backend, BatchToken, Decoded, Interrupt, Limits, Loaded, LoadedText, Progress};
+use self::threads::Threads;
+use self::words::Words;
+use super::{
+    Adapter, Backend, BatchToken, Decoded, Interrupt, Limits, Loaded, LoadedText, Progress,
+    Tokenizer,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::log;
 use crate::request::LoadOptions;
 
 /// The share of a load's progress that reading the weights has; the context has the rest.
 const WEIGHTS: f32 = 0.95;
+
+/// Rows of logits of one batch beside one for each job: for drafts, and for prompts whose tokens are
+/// scored. They cost memory, half a megabyte each for a large vocabulary, and more gain little.
+const MORE_OUTPUTS: u32 = 32;
 
 /// Started once for the process, on first use; it is never stopped.
 static BACKEND: OnceCell<LlamaBackend> = OnceCell::new();
@@ -64,25 +76,23 @@ pub(super) fn load(
     }
     start()?;
     let summary = gguf::check(Path::new(path))?;
-    if summary.architecture.task != gguf::Task::Generation {
-        let message = format!(
-            "{path}: \"{}\" models turn text into vectors; this build only generates text",
-            summary.architecture.name
-        );
-        return Err(Error::new(ErrorKind::UnsupportedModel, message));
+    if embedding::is_wanted(&summary, options)? {
+        return embedding::load(path, &summary, options, interrupt, progress);
     }
-    let size = sizes::size(&summary, options)?;
-    placement::apply(&options.threads)?;
-    if !progress(0.0) {
-        return Ok(None);
-    }
-    let mut weights = |done: f32| progress(done * WEIGHTS);
-    let Some(model) = NativeModel::load(path, options.use_mmap, &mut weights)? else {
+    let mut size = sizes::size(&summary, options)?;
+    let Some(model) = load_weights(path, options, progress)? else {
         return Ok(None);
     };
     let vocab = info::vocab(&model)?;
     let (recurrence, has_window) = (model.recurrence(), model.has_window());
-    let context = Context::new(model, &size, &options.kv, interrupt.clone())?;
+    let whole_only = recurrence != Recurrence::None || has_window;
+    size.n_outputs = size.n_parallel + MORE_OUTPUTS;
+    let words = Words::new(&model, &vocab, summary.adds_space);
+    let (adapters, adapter_infos) = adapter::load(&options.lora, &model, &summary)?;
+    let threads = Threads::shared(size.n_threads)?;
+    let purpose = Purpose::Logits;
+    let context =
+        Context::new(model, adapters, threads, &size, &options.kv, purpose, interrupt.clone())?;
     let (rounded_up, n_batch) = context.sizes();
     // llama.cpp rounds up, beyond what a model may have positions for.
     let n_ctx = rounded_up.min(size.n_ctx);
@@ -94,9 +104,10 @@ pub(super) fn load(
         n_cells: size.n_cells,
         shares_cells,
         wants_neighbours: !size.unified || recurrence == Recurrence::All,
-        whole_only: recurrence != Recurrence::None || has_window,
+        whole_only,
         // After an interrupted batch llama.cpp's recurrent states are undefined, others' too.
         interruptible: recurrence == Recurrence::None,
+        n_outputs: size.n_outputs,
         kept_bytes: sizes::kept_bytes(&options.kv),
     };
     let info = info::describe(path, &summary, context.model(), &size)?;
@@ -108,16 +119,43 @@ pub(super) fn load(
     let fingerprint = fingerprint::of(&summary, &size, kind.attention.unwrap_or(1), &options.kv)?;
     let check_state =
         Arc::new(move |state: &[u8], count: usize| state_check::check(state, count, kind));
+    let tokenizer = Arc::downgrade(&words);
     let backend = Box::new(Llama {
         context,
+        words,
         interrupt: interrupt.clone(),
         batch: Batch::default(),
         n_vocab: vocab.len(),
         shares_cells,
-        whole_only: limits.whole_only,
+        whole_only,
     });
-    let loaded = LoadedText { backend, limits, vocab, fingerprint, check_state, info };
+    let loaded = LoadedText {
+        backend,
+        limits,
+        vocab,
+        tokenizer,
+        fingerprint,
+        check_state,
+        adapters: adapter_infos,
+        draft: None,
+        info,
+    };
     Ok(Some(Loaded::Text(Box::new(loaded))))
+}
+
+/// The model's weights. `Ok(None)`: `progress` gave it up.
+fn load_weights(
+    path: &str,
+    options: &LoadOptions,
+    progress: Progress<'_>,
+) -> Result<Option<Arc<NativeModel>>> {
+    placement::apply(&options.threads)?;
+    if !progress(0.0) {
+        return Ok(None);
+    }
+    let mut weights = |done: f32| progress(done * WEIGHTS);
+    let model = NativeModel::load(path, options.use_mmap, &mut weights)?;
+    Ok(model.map(Arc::new))
 }
 
 /// What a sequence's state is made of.
@@ -133,6 +171,7 @@ fn state_kind(recurrence: Recurrence, has_window: bool, size: &ContextSize) -> K
 /// A model's native state.
 struct Llama {
     context: Context,
+    words: Arc<Words>,
     interrupt: Interrupt,
     batch: Batch,
     n_vocab: usize,
@@ -142,7 +181,11 @@ struct Llama {
 
 impl Backend for Llama {
     fn tokenize(&mut self, text: &str, special: bool) -> Result<Vec<u32>> {
-        native::tokenize(self.context.model(), text, special)
+        self.words.tokenize(text, special, true)
+    }
+
+    fn adapt(&mut self, adapters: &[Adapter]) -> Result<()> {
+        self.context.set_adapters(adapters)
     }
 
     fn decode(&mut self, batch: &[BatchToken]) -> Result<Decoded> {

@@ -15,6 +15,12 @@ pub(super) struct NativeModel {
     pointer: NonNull<sys::llama_model>,
 }
 
+// SAFETY: nothing is changed in a model once it is loaded; threads other than its worker only read
+// its vocabulary. llama.cpp frees a model on any thread.
+unsafe impl Send for NativeModel {}
+// SAFETY: as above.
+unsafe impl Sync for NativeModel {}
+
 /// Which layers are recurrent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Recurrence {
@@ -93,6 +99,12 @@ impl NativeModel {
         unsafe { sys::llama_model_n_swa(self.as_ptr()) > 0 }
     }
 
+    /// Numbers of a token's state, where states are what is wanted.
+    pub(super) fn state_width(&self) -> usize {
+        // SAFETY: the model is alive; the call reads a field.
+        unsafe { sys::llama_model_n_embd_out(self.as_ptr()).max(0) as usize }
+    }
+
     /// The vocabulary; it lives as long as the model.
     pub(super) fn vocab(&self) -> *const sys::llama_vocab {
         // SAFETY: the model is alive; the call only reads a field.
@@ -106,7 +118,7 @@ fn refused(path: &str, cause: &str) -> Error {
 
 impl Drop for NativeModel {
     fn drop(&mut self) {
-        // SAFETY: made by llama.cpp, freed once, and its context is gone (see `Context`).
+        // SAFETY: made by llama.cpp, freed once, and its context, which holds it, is gone.
         let freed = shim::call(|out| unsafe { shim::fluid_llama_free_model(self.as_ptr(), out) });
         report(freed, "freeing a model");
     }
@@ -143,9 +155,15 @@ pub(super) fn piece(
     }
 }
 
-/// `text` as tokens.
-pub(super) fn tokenize(model: &NativeModel, text: &str, special: bool) -> Result<Vec<u32>> {
-    let too_long = || Error::new(ErrorKind::ContextOverflow, "the prompt is longer than 2 GiB");
+/// `text` as tokens: `special` adds those that the model wants around a text, `parse` reads those
+/// that the text spells out.
+pub(super) fn tokenize(
+    model: &NativeModel,
+    text: &str,
+    special: bool,
+    parse: bool,
+) -> Result<Vec<u32>> {
+    let too_long = || Error::new(ErrorKind::ContextOverflow, "the text is longer than 2 GiB");
     let length = i32::try_from(text.len()).map_err(|_| too_long())?;
     let vocab = model.vocab();
     // One token for each byte and a few special ones is the most there can be, as a rule.
@@ -155,9 +173,9 @@ pub(super) fn tokenize(model: &NativeModel, text: &str, special: bool) -> Result
         let (start, room) = (text.as_ptr().cast(), tokens.as_mut_ptr());
         // SAFETY: the vocabulary is alive, `text` has `length` bytes, `room` has `capacity` places.
         let count = shim::call(|out| unsafe {
-            shim::fluid_llama_tokenize(vocab, start, length, room, capacity, special, out)
+            shim::fluid_llama_tokenize(vocab, start, length, room, capacity, special, parse, out)
         });
-        let count = count.map_err(|error| error.describe("tokenising the prompt"))?;
+        let count = count.map_err(|error| error.describe("tokenising a text"))?;
         match usize::try_from(count) {
             Ok(count) => return Ok(tokens[..count].iter().map(|&token| token as u32).collect()),
             Err(_) if count == i32::MIN => return Err(too_long()),

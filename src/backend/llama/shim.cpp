@@ -102,6 +102,22 @@ void fluid_llama_free_model(llama_model * model, failure * out) {
     guarded(out, [&] { llama_model_free(model); });
 }
 
+llama_adapter_lora * fluid_llama_load_adapter(llama_model * model, const char * path, failure * out) {
+    llama_adapter_lora * adapter = nullptr;
+    guarded(out, [&] { adapter = llama_adapter_lora_init(model, path); });
+    return adapter;
+}
+
+void fluid_llama_free_adapter(llama_adapter_lora * adapter, failure * out) {
+    guarded(out, [&] { llama_adapter_lora_free(adapter); });
+}
+
+// Computations from now on are with these adapters alone, at these scales.
+void fluid_llama_set_adapters(llama_context * context, llama_adapter_lora ** adapters, size_t count, float * scales,
+                              failure * out) {
+    guarded(out, [&] { llama_set_adapters_lora(context, adapters, count, scales); });
+}
+
 llama_context * fluid_llama_new_context(llama_model * model, const llama_context_params * params, failure * out) {
     llama_context * context = nullptr;
     guarded(out, [&] { context = llama_init_from_model(model, *params); });
@@ -137,6 +153,29 @@ float * fluid_llama_logits(llama_context * context, int32_t index, failure * out
     float * logits = nullptr;
     guarded(out, [&] { logits = llama_get_logits_ith(context, index); });
     return logits;
+}
+
+// The state of token `index` of the last batch, or null.
+float * fluid_llama_state(llama_context * context, int32_t index, failure * out) {
+    float * state = nullptr;
+    guarded(out, [&] { state = llama_get_embeddings_ith(context, index); });
+    return state;
+}
+
+// What was pooled of `sequence` in the last batch, or null.
+float * fluid_llama_pooled(llama_context * context, int32_t sequence, failure * out) {
+    float * pooled = nullptr;
+    guarded(out, [&] { pooled = llama_get_embeddings_seq(context, sequence); });
+    return pooled;
+}
+
+// Drops all sequences, where there is a cache to hold them.
+void fluid_llama_clear(llama_context * context, failure * out) {
+    guarded(out, [&] {
+        if (llama_memory_t memory = llama_get_memory(context)) {
+            llama_memory_clear(memory, false);
+        }
+    });
 }
 
 bool fluid_llama_remove(llama_context * context, int32_t sequence, int32_t from, failure * out) {
@@ -195,9 +234,9 @@ int64_t fluid_llama_restore(llama_context * context, int32_t sequence, const uin
 }
 
 int32_t fluid_llama_tokenize(const llama_vocab * vocab, const char * text, int32_t length, llama_token * tokens,
-                             int32_t capacity, bool special, failure * out) {
+                             int32_t capacity, bool special, bool parse, failure * out) {
     int32_t count = 0;
-    guarded(out, [&] { count = llama_tokenize(vocab, text, length, tokens, capacity, special, true); });
+    guarded(out, [&] { count = llama_tokenize(vocab, text, length, tokens, capacity, special, parse); });
     return count;
 }
 

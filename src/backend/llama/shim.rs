@@ -25,6 +25,22 @@ extern "C" {
         out: *mut Failure,
     ) -> *mut sys::llama_model;
     pub(super) fn fluid_llama_free_model(model: *mut sys::llama_model, out: *mut Failure);
+    pub(super) fn fluid_llama_load_adapter(
+        model: *mut sys::llama_model,
+        path: *const c_char,
+        out: *mut Failure,
+    ) -> *mut sys::llama_adapter_lora;
+    pub(super) fn fluid_llama_free_adapter(
+        adapter: *mut sys::llama_adapter_lora,
+        out: *mut Failure,
+    );
+    pub(super) fn fluid_llama_set_adapters(
+        context: *mut sys::llama_context,
+        adapters: *mut *mut sys::llama_adapter_lora,
+        count: usize,
+        scales: *mut f32,
+        out: *mut Failure,
+    );
     pub(super) fn fluid_llama_new_context(
         model: *mut sys::llama_model,
         params: *const sys::llama_context_params,
@@ -46,6 +62,17 @@ extern "C" {
         index: i32,
         out: *mut Failure,
     ) -> *mut f32;
+    pub(super) fn fluid_llama_state(
+        context: *mut sys::llama_context,
+        index: i32,
+        out: *mut Failure,
+    ) -> *mut f32;
+    pub(super) fn fluid_llama_pooled(
+        context: *mut sys::llama_context,
+        sequence: i32,
+        out: *mut Failure,
+    ) -> *mut f32;
+    pub(super) fn fluid_llama_clear(context: *mut sys::llama_context, out: *mut Failure);
     pub(super) fn fluid_llama_remove(
         context: *mut sys::llama_context,
         sequence: i32,
@@ -97,6 +124,7 @@ extern "C" {
         tokens: *mut i32,
         capacity: i32,
         special: bool,
+        parse: bool,
         out: *mut Failure,
     ) -> i32;
     pub(super) fn fluid_llama_piece(

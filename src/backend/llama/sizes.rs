@@ -14,6 +14,12 @@ const LONGEST_CONTEXT: u32 = 1 << 17;
 
 /// llama.cpp rounds cells up to these.
 pub(super) const CELLS: u32 = 256;
+/// Tokens of a text that is embedded, unasked: attention to a whole text takes the square of it.
+const LONGEST_TEXT: u32 = 2_048;
+
+/// Texts that are embedded side by side.
+const TEXTS: u32 = 64;
+
 const F32_BYTES: u64 = 4;
 const MEBIBYTE: u64 = 1 << 20;
 
@@ -36,15 +42,41 @@ pub(super) fn size(summary: &Summary, options: &LoadOptions) -> Result<ContextSi
         );
         return Err(Error::invalid_request("kv_cache_mb", message));
     }
-    check_memory(summary, options, n_cells)?;
+    check_memory(summary, options, n_cells, 0)?;
     Ok(ContextSize {
         n_ctx,
         n_parallel,
         // One token of every sequence has to fit; llama.cpp asserts it.
         n_ubatch: options.n_ubatch.max(n_parallel),
+        n_outputs: n_parallel,
         n_threads: n_threads(&options.threads),
         n_cells,
         unified,
+    })
+}
+
+/// Sizes for whole texts side by side, each in one computation, as embedding takes them.
+pub(super) fn embedding_size(summary: &Summary, options: &LoadOptions) -> Result<ContextSize> {
+    // llama.cpp makes room for logits of every token, and models that generate compute them.
+    let row = (summary.n_vocab as u64 + u64::from(summary.n_embd)) * F32_BYTES * 2;
+    let most = u32::try_from(share_of_memory(4) / row).unwrap_or(u32::MAX);
+    let own = summary.n_ctx_train.clamp(8, LONGEST_TEXT).min(most.max(CELLS));
+    let n_ctx = checked(summary, options.n_ctx.unwrap_or(own))?;
+    // Recurrent models keep a state for each text.
+    let n_parallel = if summary.state_per_sequence > 0 { options.n_parallel } else { TEXTS };
+    // Beside the longest text there is room for short ones.
+    let n_ubatch = options.n_ubatch.max(n_ctx + CELLS).max(n_parallel);
+    let n_cells = n_ubatch.next_multiple_of(CELLS);
+    check_memory(summary, options, n_cells, row.saturating_mul(n_ubatch.into()))?;
+    Ok(ContextSize {
+        n_ctx,
+        n_parallel,
+        n_ubatch,
+        // Contexts that embed give something for every token.
+        n_outputs: n_ubatch,
+        n_threads: n_threads(&options.threads),
+        n_cells,
+        unified: true,
     })
 }
 
@@ -82,7 +114,10 @@ fn cells_that_fit(summary: &Summary, options: &KvOptions) -> u32 {
 
 fn n_ctx(summary: &Summary, options: &LoadOptions, most: u32) -> Result<u32> {
     let own = summary.n_ctx_train.clamp(8, LONGEST_CONTEXT);
-    let n_ctx = options.n_ctx.unwrap_or(own.min(most.max(CELLS)));
+    checked(summary, options.n_ctx.unwrap_or(own.min(most.max(CELLS))))
+}
+
+fn checked(summary: &Summary, n_ctx: u32) -> Result<u32> {
     if let Some(limit) = summary.position_limit.filter(|limit| n_ctx > *limit) {
         let message = format!("{n_ctx} is more than the {limit} positions that this model has");
         return Err(Error::invalid_request("n_ctx", message));
@@ -91,11 +126,12 @@ fn n_ctx(summary: &Summary, options: &LoadOptions, most: u32) -> Result<u32> {
 }
 
 /// Refuses a context that the machine cannot hold: the system would grant the memory and end
-/// the process when it is used.
-fn check_memory(summary: &Summary, options: &LoadOptions, n_cells: u32) -> Result<()> {
+/// the process when it is used. `more` bytes are for what is computed.
+fn check_memory(summary: &Summary, options: &LoadOptions, n_cells: u32, more: u64) -> Result<()> {
     let cells = cell_bytes(summary, &options.kv).saturating_mul(u64::from(n_cells));
     let state = summary.state_per_sequence.saturating_mul(F32_BYTES);
-    let needed = cells.saturating_add(state.saturating_mul(u64::from(options.n_parallel)));
+    let states = state.saturating_mul(u64::from(options.n_parallel));
+    let needed = cells.saturating_add(states).saturating_add(more);
     match machine::available_memory() {
         Some(available) if needed > available => Err(Error::new(
             ErrorKind::OutOfMemory,

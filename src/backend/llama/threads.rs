@@ -1,7 +1,9 @@
 //! The threads that compute: one pool for each model, and turns among models where cores are few.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ptr::NonNull;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use llama_cpp_sys_2 as sys;
@@ -22,10 +24,27 @@ pub(super) struct Threads {
     count: u32,
 }
 
+thread_local! {
+    static OF_THIS_THREAD: RefCell<Weak<Threads>> = const { RefCell::new(Weak::new()) };
+}
+
 impl Threads {
+    /// The pool of `count` threads that all contexts on the calling thread share: a model and the one
+    /// that drafts for it compute by turns, and a pool of each would spin while the other computes.
+    pub(super) fn shared(count: u32) -> Result<Rc<Self>> {
+        OF_THIS_THREAD.with_borrow_mut(|known| {
+            if let Some(pool) = known.upgrade().filter(|pool| pool.count == count) {
+                return Ok(pool);
+            }
+            let pool = Rc::new(Self::new(count)?);
+            *known = Rc::downgrade(&pool);
+            Ok(pool)
+        })
+    }
+
     /// A pool of `count` threads, the calling one included, whose priority and affinity they
     /// inherit.
-    pub(super) fn new(count: u32) -> Result<Self> {
+    fn new(count: u32) -> Result<Self> {
         // SAFETY: takes a number and returns a pool or null.
         let made = shim::call(|out| unsafe { shim::fluid_llama_new_threads(count as i32, out) });
         // ggml asserts that each thread could be made.

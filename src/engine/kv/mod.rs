@@ -2,15 +2,19 @@
 //! that begins alike, what is shared, what goes when memory is wanted.
 //!
 //! A job takes over the longest beginning that any sequence has, running, idle or kept in main
-//! memory. Cells are counted, so that a batch is sent only when there is room for it.
+//! memory, if the same adapters computed it. Cells are counted, so that a batch is sent only when there is room for it.
 #![forbid(unsafe_code)]
 
 mod cells;
 mod kept;
 mod places;
+mod prefix;
+
+pub(super) use self::prefix::{common, Prefix};
 
 use self::cells::Cells;
 use self::kept::KeptStates;
+use super::adapters::AdapterSet;
 use crate::backend::{Backend, Limits};
 use crate::log::log;
 
@@ -19,11 +23,6 @@ const ALL: usize = usize::MAX;
 
 /// Shorter sequences are not put away: computing them again takes hardly longer.
 pub(super) const WORTH_KEEPING: usize = 16;
-
-/// How many tokens `a` and `b` begin with alike.
-pub(in crate::engine) fn common(a: &[u32], b: &[u32]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
-}
 
 /// Whether `count` tokens are worth that the state of `moved` tokens is copied for them: moving one
 /// takes far less than a hundredth of computing it, but nobody computes meanwhile.
@@ -44,6 +43,8 @@ enum Use {
 struct Sequence {
     role: Use,
     tokens: Vec<u32>,
+    /// What they were computed with.
+    adapters: AdapterSet,
     /// The cell of each token, as we count them; not llama.cpp's own numbers.
     cells: Vec<u32>,
     /// Tokens at the front that no context shift has moved.
@@ -51,9 +52,13 @@ struct Sequence {
 }
 
 impl Sequence {
-    /// How many of `tokens` it begins with, as a computation from the start would give them.
-    fn common(&self, tokens: &[u32]) -> usize {
-        common(&self.tokens, tokens).min(self.exact)
+    fn prefix(&self) -> Prefix<'_> {
+        Prefix { tokens: &self.tokens, adapters: &self.adapters }
+    }
+
+    /// How much of `prefix` it begins with, as a computation from the start would give it.
+    fn common(&self, prefix: Prefix<'_>) -> usize {
+        self.prefix().common(prefix).min(self.exact)
     }
 }
 
@@ -77,7 +82,13 @@ pub(super) struct KvCache {
 
 impl KvCache {
     pub(super) fn new(limits: Limits) -> Self {
-        let empty = || Sequence { role: Use::Free, tokens: vec![], cells: vec![], exact: ALL };
+        let empty = || Sequence {
+            role: Use::Free,
+            tokens: Vec::new(),
+            adapters: AdapterSet::default(),
+            cells: Vec::new(),
+            exact: ALL,
+        };
         Self {
             sequences: (0..limits.n_parallel).map(|_| empty()).collect(),
             cells: Cells::new(limits.n_cells),
@@ -89,46 +100,46 @@ impl KvCache {
         }
     }
 
-    /// A sequence for a job with these `tokens`, and how many of them it holds already: never
+    /// A sequence for a job whose tokens are `whole`, and how many of them it holds already: never
     /// all, for the last one has to be computed to give logits. Without `reuse` it is empty.
     /// There are fewer running jobs than sequences.
     pub(super) fn open(
         &mut self,
         backend: &mut dyn Backend,
-        tokens: &[u32],
+        whole: Prefix<'_>,
         reuse: bool,
     ) -> (u32, usize) {
-        let wanted = &tokens[..tokens.len() - 1];
-        let source = if reuse { self.longest(wanted) } else { None };
+        let source = if reuse { self.longest(whole.but_last()) } else { None };
         let (index, held) = match source {
             None => (self.vacate(backend), 0),
             Some(Source::Sequence { index, count }) => self.follow(backend, index, count),
             Some(Source::Kept { index, count }) => self.bring_back(backend, index, count),
         };
         self.sequences[index].role = Use::Running;
+        self.sequences[index].adapters = whole.adapters.clone();
         (index as u32, held)
     }
 
-    /// How many of `tokens` any sequence begins with, whether or not so much can be taken over.
-    pub(super) fn common(&self, tokens: &[u32]) -> usize {
-        let here = self.used().map(|(_, sequence)| sequence.common(tokens)).max();
-        here.unwrap_or(0).max(self.kept.common(tokens))
+    /// How much of `prefix` any sequence begins with, whether or not so much can be taken over.
+    pub(super) fn common(&self, prefix: Prefix<'_>) -> usize {
+        let here = self.used().map(|(_, sequence)| sequence.common(prefix)).max();
+        here.unwrap_or(0).max(self.kept.common(prefix))
     }
 
-    /// How many of `tokens` a running sequence begins with.
-    pub(super) fn common_with_running(&self, tokens: &[u32]) -> usize {
+    /// How much of `prefix` a running sequence begins with.
+    pub(super) fn common_with_running(&self, prefix: Prefix<'_>) -> usize {
         let running = self.used().filter(|(_, sequence)| sequence.role == Use::Running);
-        running.map(|(_, sequence)| sequence.common(tokens)).max().unwrap_or(0)
+        running.map(|(_, sequence)| sequence.common(prefix)).max().unwrap_or(0)
     }
 
     fn used(&self) -> impl Iterator<Item = (usize, &Sequence)> {
         self.sequences.iter().enumerate().filter(|(_, sequence)| sequence.role != Use::Free)
     }
 
-    /// Where most of `tokens` lies: of equals, in an idle sequence, which a job can go on in.
-    fn longest(&self, tokens: &[u32]) -> Option<Source> {
+    /// Where most of `prefix` lies: of equals, in an idle sequence, which a job can go on in.
+    fn longest(&self, prefix: Prefix<'_>) -> Option<Source> {
         let usable = self.used().map(|(index, sequence)| {
-            let count = sequence.common(tokens);
+            let count = sequence.common(prefix);
             let is_whole = count == sequence.tokens.len();
             (if self.whole_only && !is_whole { 0 } else { count }, index)
         });
@@ -139,7 +150,7 @@ impl KvCache {
             is_worth(count, moved)
         });
         let here = here.max_by_key(rank);
-        let kept = self.kept.longest(tokens);
+        let kept = self.kept.longest(prefix);
         match (here, kept) {
             (here, Some((index, count))) if here.is_none_or(|(here, _)| here < count) => {
                 Some(Source::Kept { index, count })
@@ -205,22 +216,22 @@ impl KvCache {
 
     /// Copies the state of `index` to main memory, if it is worth it and not there.
     fn put_away(&mut self, backend: &mut dyn Backend, index: usize) {
-        let tokens = &self.sequences[index].tokens;
+        let prefix = self.sequences[index].prefix();
         let sequence = index as u32;
-        if tokens.len() < WORTH_KEEPING {
+        if prefix.tokens.len() < WORTH_KEEPING {
             return;
         }
         let Ok(bytes) = backend.state_bytes(sequence) else { return };
-        if self.kept.wants(tokens, bytes) {
+        if self.kept.wants(prefix, bytes) {
             if let Ok(state) = backend.save(sequence) {
-                self.kept.put(tokens.clone(), state);
+                self.kept.put(prefix, state);
             }
         }
     }
 
     /// Keeps a state from outside, for which there is room, as if it had been used just now.
-    pub(super) fn bring(&mut self, tokens: Vec<u32>, state: Vec<u8>) {
-        self.kept.bring(tokens, state);
+    pub(super) fn bring(&mut self, prefix: Prefix<'_>, state: Vec<u8>) {
+        self.kept.bring(prefix, state);
     }
 
     /// Makes room for `count` tokens; idle sequences are put away, those unused for longest
@@ -299,13 +310,14 @@ impl KvCache {
         if exact < self.sequences[index].tokens.len() {
             self.rewind(backend, sequence, exact);
         }
-        let tokens = &self.sequences[index].tokens;
+        let prefix = self.sequences[index].prefix();
+        let length = prefix.tokens.len();
         let is_elsewhere = self.used().any(|(other, idle)| {
-            let serves = !self.whole_only || idle.tokens.len() == tokens.len();
+            let serves = !self.whole_only || idle.tokens.len() == length;
             let is_idle = other != index && idle.role != Use::Running;
-            is_idle && serves && idle.common(tokens) == tokens.len()
+            is_idle && serves && idle.common(prefix) == length
         });
-        if !keep || is_elsewhere || tokens.is_empty() {
+        if !keep || is_elsewhere || length == 0 {
             self.drop_sequence(backend, sequence);
         } else {
             self.tick += 1;

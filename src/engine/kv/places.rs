@@ -91,6 +91,7 @@ impl KvCache {
         }
         self.drop_sequence(backend, from as u32);
         self.sequences[to].role = Use::Running;
+        self.sequences[to].adapters = self.sequences[from].adapters.clone();
         Some((from as u32, to as u32))
     }
 

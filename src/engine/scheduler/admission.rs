@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use super::{Scheduler, GRACE};
 use crate::engine::event::Ending;
-use crate::engine::kv::{common, WORTH_KEEPING};
+use crate::engine::kv::WORTH_KEEPING;
 use crate::engine::line::{Turn, Waiting};
-use crate::engine::prompt;
-use crate::engine::slot::{Input, Slot};
+use crate::engine::slot::Slot;
+use crate::engine::task::{Input, Task};
+use crate::engine::{prompt, texts};
 
 /// Bytes of text that one turn tokenises before the running jobs compute again.
 const TOKENISED: usize = 16 * 1024;
@@ -41,17 +42,20 @@ impl Scheduler {
         admitted
     }
 
-    /// Whether a running job, of no lower rank, is just computing what the prompt of `slot` begins
-    /// with, so that waiting for it saves the same work.
+    /// Whether another answer of its job, or a running job of no lower rank, is just computing what
+    /// the prompt of `slot` begins with, so that waiting for it saves the same work.
     fn is_ahead(&self, turn: Turn, slot: &Slot) -> bool {
+        if slot.awaits_prompt() {
+            return true;
+        }
         if self.limits.whole_only || !slot.caches_prompt() {
             return false;
         }
-        let wanted = &slot.tokens()[..slot.tokens().len() - 1];
+        let wanted = slot.prefix().but_last();
         let to_come = |other: &Slot| {
             let is_prefilling = other.pending() > 1 && other.job().has_room();
             let is_prefilling = is_prefilling && other.caches_prompt();
-            let shared = if is_prefilling { common(other.tokens(), wanted) } else { 0 };
+            let shared = if is_prefilling { other.prefix().common(wanted) } else { 0 };
             // What is still pending of it, not counting the last token, which others compute too.
             shared.min(other.tokens().len() - 1).saturating_sub(other.n_past())
         };
@@ -84,28 +88,38 @@ impl Scheduler {
 
     /// Tokenises the task of `turn`; it then stands in line as ready. Returns `bytes`.
     fn prepare(&mut self, turn: Turn, bytes: usize) -> usize {
-        let Some(Waiting::New(task)) = self.line.take(turn) else { return bytes };
+        let Some(Waiting::New(mut task)) = self.line.take(turn) else { return bytes };
         let admitted = Instant::now();
         // Before the job is admitted, so that a stop ends it on the spot: a text of megabytes
         // takes longer to tokenise than a cancel may take, and nothing can interrupt it.
         let tokens = prompt::tokens(&mut *self.backend, &task.input, &self.vocab, self.limits)
-            .and_then(|tokens| task.check(tokens));
+            .and_then(|tokens| task.check(tokens))
+            .and_then(|tokens| {
+                texts::resolve(&mut *self.backend, &self.vocab, &mut task).map(|()| tokens)
+            });
         if !task.job.prepare() {
             return bytes;
         }
         match tokens {
-            Ok(tokens) => {
-                let slot = Slot::new(*task, tokens, admitted);
-                match slot.wants_nothing() {
-                    true => slot.finish_empty(),
-                    false => self.line.rejoin(turn, slot),
-                }
-            }
+            Ok(tokens) => self.queue_answers(turn, *task, &tokens, admitted),
             Err(error) => {
                 task.job.finish(Ending::Failed(error), None);
             }
         }
         bytes
+    }
+
+    /// Puts each answer to `tokens` in line, the first in front: the others begin with what it
+    /// computes.
+    fn queue_answers(&mut self, turn: Turn, mut task: Task, tokens: &[u32], admitted: Instant) {
+        task.read(tokens, &self.vocab);
+        for choice in 0..task.answers.count() {
+            let slot = Slot::new(task.for_choice(choice), tokens.to_vec(), &self.vocab, admitted);
+            match slot.wants_nothing() {
+                true => slot.finish_empty(),
+                false => self.line.rejoin(turn.of_choice(choice), slot),
+            }
+        }
     }
 
     /// Whether the cache has room for the job of `turn`, what it shares with running ones not
@@ -116,7 +130,7 @@ impl Scheduler {
             return true;
         }
         let shared = match slot.caches_prompt() && !self.limits.whole_only {
-            true => self.kv.common_with_running(slot.tokens()),
+            true => self.kv.common_with_running(slot.prefix()),
             false => 0,
         };
         let growth = ROOM_TO_GROW * (self.running.len() + 1);
@@ -125,13 +139,13 @@ impl Scheduler {
 
     fn seat(&mut self, turn: Turn) {
         let Some(Waiting::Ready(mut slot)) = self.line.take(turn) else { return };
-        let reuse = slot.caches_prompt();
+        let reuse = slot.takes_over();
         let length = slot.tokens().len();
         let branch = match self.limits.whole_only && reuse {
-            true => self.kv.common(&slot.tokens()[..length - 1]),
+            true => self.kv.common(slot.prefix().but_last()),
             false => 0,
         };
-        let (sequence, held) = self.kv.open(&mut *self.backend, slot.tokens(), reuse);
+        let (sequence, held) = self.kv.open(&mut *self.backend, slot.prefix(), reuse);
         slot.seat(sequence, held);
         if self.limits.whole_only && reuse {
             // Where another prompt went its own way, and where this one may be asked again.
@@ -155,6 +169,7 @@ impl Input {
         match self {
             Input::Text { text, .. } => text.len(),
             Input::Tokens(tokens) => size_of_val(&tokens[..]),
+            Input::Infill { prefix, suffix, .. } => prefix.len() + suffix.len(),
         }
     }
 }

@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod drafts;
+mod rounds;
 mod turn;
 
 use std::collections::BTreeMap;
@@ -14,13 +16,16 @@ use std::time::Duration;
 
 use crossbeam_channel::{select, Receiver, TryRecvError};
 
+use self::rounds::Rounds;
+use super::drafter::Drafter;
 use super::event::Ending;
-use super::kv::KvCache;
+use super::kv::{KvCache, Prefix};
 use super::line::{Line, Turn};
 use super::pace::Pace;
 use super::signal::Signal;
-use super::slot::{Slot, Task};
+use super::slot::Slot;
 use super::states::{Arrival, States};
+use super::task::Task;
 use crate::backend::{Backend, BatchToken, Limits, Vocab};
 
 /// How long a job whose reader is slow may keep others from its slot and its cells.
@@ -31,6 +36,7 @@ const IDLE: Duration = Duration::from_secs(3_600);
 
 pub(super) struct Scheduler {
     backend: Box<dyn Backend>,
+    drafter: Option<Drafter>,
     limits: Limits,
     vocab: Arc<Vocab>,
     signal: Signal,
@@ -40,6 +46,7 @@ pub(super) struct Scheduler {
     pace: Pace,
     line: Line,
     running: BTreeMap<Turn, Slot>,
+    rounds: Rounds,
     batch: Vec<BatchToken>,
     /// The oldest prompt has every second turn, the shortest one the others.
     shortest_first: bool,
@@ -51,7 +58,7 @@ pub(super) struct Scheduler {
 
 impl Scheduler {
     pub(super) fn new(
-        backend: Box<dyn Backend>,
+        (backend, drafter): (Box<dyn Backend>, Option<Drafter>),
         limits: Limits,
         vocab: Arc<Vocab>,
         signal: Signal,
@@ -59,6 +66,7 @@ impl Scheduler {
     ) -> Self {
         Self {
             backend,
+            drafter,
             limits,
             vocab,
             signal,
@@ -68,6 +76,7 @@ impl Scheduler {
             pace: Pace::default(),
             line: Line::default(),
             running: BTreeMap::new(),
+            rounds: Rounds::default(),
             batch: Vec::new(),
             shortest_first: false,
             interrupted: false,
@@ -105,7 +114,9 @@ impl Scheduler {
     /// Takes over what callers have sent. False: nobody can send any more.
     fn collect(&mut self, tasks: &Receiver<Task>) -> bool {
         while let Ok(arrival) = self.arrivals.try_recv() {
-            arrival.arrive(|saved| self.kv.bring(saved.tokens, saved.state));
+            arrival.arrive(|adapters, saved| {
+                self.kv.bring(Prefix { tokens: &saved.tokens, adapters }, saved.state);
+            });
         }
         loop {
             match tasks.try_recv() {
@@ -130,12 +141,13 @@ impl Scheduler {
 
     fn retire_stopped(&mut self) {
         for slot in self.line.take_stopped() {
-            let cause = slot.job().stop_cause();
-            slot.finish(cause.map_or(Ending::Cancelled, |cause| cause.ending()));
+            let ending = slot.job().wanted_end();
+            slot.finish(ending.unwrap_or(Ending::Cancelled));
         }
-        let stopped = self.running.iter().filter_map(|(&turn, slot)| {
-            slot.job().stop_cause().map(|cause| (turn, cause.ending()))
-        });
+        let stopped = self
+            .running
+            .iter()
+            .filter_map(|(&turn, slot)| slot.job().wanted_end().map(|ending| (turn, ending)));
         for (turn, ending) in stopped.collect::<Vec<_>>() {
             self.retire(turn, ending);
         }
@@ -166,7 +178,10 @@ impl Scheduler {
             let state = self.backend.save(slot.sequence());
             self.kv.close(&mut *self.backend, slot.sequence(), slot.caches_prompt());
             match state {
-                Ok(state) => self.states.write(slot.into_save(state)),
+                Ok(state) => {
+                    let adapters = self.states.label(slot.adapters());
+                    self.states.write(slot.into_save(state, adapters));
+                }
                 Err(error) => slot.finish(Ending::Failed(error)),
             }
             handed_over = true;

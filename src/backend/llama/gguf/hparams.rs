@@ -61,6 +61,8 @@ pub(crate) struct Hparams {
     pub(crate) attention: Attention,
     pub(crate) state: State,
     pub(crate) pooling: Option<u32>,
+    /// Whether a token sees only those before it.
+    pub(crate) is_causal: bool,
     pub(crate) sliding_window: Option<u32>,
 }
 
@@ -73,7 +75,6 @@ pub(super) fn check(metadata: &Metadata, architecture: Architecture) -> Result<H
     check_layers(keys, n_layer)?;
     check_experts(keys, n_layer)?;
     check_temperature(keys, n_layer)?;
-    check_causality(keys)?;
     Ok(Hparams {
         architecture,
         n_ctx_train: keys.required("context_length")?,
@@ -82,6 +83,7 @@ pub(super) fn check(metadata: &Metadata, architecture: Architecture) -> Result<H
         attention: heads::check(keys, n_embd, n_layer)?,
         state: state::check(keys, n_embd)?,
         pooling: pooling(keys)?,
+        is_causal: is_causal(keys)?,
         sliding_window: keys.u32("attention.sliding_window")?.filter(|&window| window > 0),
     })
 }
@@ -200,13 +202,8 @@ fn pooling(keys: Keys<'_>) -> Result<Option<u32>> {
     }
 }
 
-/// A model that generates but sees the future makes llama.cpp abort on a batch above `n_ubatch`.
-fn check_causality(keys: Keys<'_>) -> Result<()> {
-    let key = keys.name("attention.causal");
-    match (keys.metadata.flag(&key)?, keys.architecture.task) {
-        (Some(false), Task::Generation) => {
-            Err(invalid(format!("key '{key}' is false in a model that generates")))
-        }
-        _ => Ok(()),
-    }
+/// Families that turn texts into vectors see the whole text, whatever else their files say.
+fn is_causal(keys: Keys<'_>) -> Result<bool> {
+    let said = keys.metadata.flag(&keys.name("attention.causal"))?;
+    Ok(keys.architecture.task == Task::Generation && said.unwrap_or(true))
 }

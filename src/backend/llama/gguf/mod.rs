@@ -5,6 +5,7 @@
 //! refused here, with the key or tensor at fault named.
 #![forbid(unsafe_code)]
 
+mod adapter;
 mod architecture;
 mod heads;
 mod hparams;
@@ -34,6 +35,7 @@ use crate::error::{Error, ErrorKind, Result};
 use part::Part;
 use reader::{invalid, unsupported};
 
+pub(crate) use adapter::{check as check_adapter, AdapterSummary};
 pub(crate) use architecture::{Architecture, Task};
 pub(crate) use summary::{SamplingDefaults, Summary};
 

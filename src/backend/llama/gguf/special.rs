@@ -59,6 +59,31 @@ pub(super) fn check(
     }
 }
 
+/// The ids that the file names, for what they are; those outside the vocabulary are left out.
+pub(super) fn named(metadata: &Metadata, n_tokens: usize) -> Result<Vec<(&'static str, u32)>> {
+    const NAMES: [(&str, &str); 13] = [
+        ("bos", "bos"),
+        ("eos", "eos"),
+        ("eot", "eot"),
+        ("eom", "eom"),
+        ("unknown", "unknown"),
+        ("seperator", "separator"),
+        ("padding", "padding"),
+        ("cls", "cls"),
+        ("mask", "mask"),
+        ("fim_pre", "fim_prefix"),
+        ("fim_suf", "fim_suffix"),
+        ("fim_mid", "fim_middle"),
+        ("fim_pad", "fim_padding"),
+    ];
+    let mut ids = Vec::new();
+    for (key, name) in NAMES {
+        let id = metadata.u32(&format!("tokenizer.ggml.{key}_token_id"))?;
+        ids.extend(id.filter(|&id| (id as usize) < n_tokens).map(|id| (name, id)));
+    }
+    Ok(ids)
+}
+
 /// The token ids that llama.cpp assumes for bos, eos, the separator and what it cannot spell.
 fn default_ids(metadata: &Metadata, kind: Kind, pre: &str) -> Result<[Option<u32>; 4]> {
     let gemma4 = metadata.text("tokenizer.ggml.model")?.as_deref() == Some("gemma4");

@@ -1,5 +1,6 @@
 //! What a checked model says about itself, for the loader and for `fluid_model_info`.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use super::architecture::Architecture;
@@ -7,7 +8,8 @@ use super::hparams::Hparams;
 use super::metadata::Metadata;
 use super::part::Part;
 use super::reader::invalid;
-use super::special::Specials;
+use super::special::{self, Specials};
+use super::tensors::Tensor;
 use super::tokenizer::{Kind, Vocabulary};
 use crate::error::Result;
 
@@ -19,7 +21,8 @@ pub(crate) struct Summary {
     /// All parts, in order; one for a model in one file.
     pub(crate) files: Vec<PathBuf>,
     pub(crate) file_bytes: u64,
-    pub(crate) n_tensors: usize,
+    /// By name: what an adapter's tensors have to fit.
+    pub(crate) tensors: HashMap<String, Tensor>,
     /// Such as `Q4_1`; `None` where the file does not say it, or says a number nobody gave a name.
     pub(crate) file_type: Option<&'static str>,
     /// Weights, counted.
@@ -29,9 +32,20 @@ pub(crate) struct Summary {
     pub(crate) n_layer: u32,
     pub(crate) n_embd: u32,
     pub(crate) n_ctx_train: u32,
+    /// Query heads, and heads of keys and values, of the first layer; 0 without attention.
+    pub(crate) n_head: u32,
+    pub(crate) n_head_kv: u32,
+    /// Whether a token sees only those before it.
+    pub(crate) is_causal: bool,
+    /// `llama_pooling_type`, where the file says one.
+    pub(crate) pooling: Option<u32>,
     pub(crate) n_vocab: usize,
     pub(crate) tokenizer: Kind,
     pub(crate) specials: Specials,
+    /// All ids of special tokens that the file names, by what they are for.
+    pub(crate) special_ids: Vec<(&'static str, u32)>,
+    /// Whether the tokeniser puts a space before a text.
+    pub(crate) adds_space: bool,
     /// Positions from here on make llama.cpp abort: the context may not be larger.
     pub(crate) position_limit: Option<u32>,
     pub(crate) sliding_window: Option<u32>,
@@ -42,7 +56,11 @@ pub(crate) struct Summary {
     /// 32-bit numbers of recurrent state for one sequence; an upper bound.
     pub(crate) state_per_sequence: u64,
     pub(crate) chat_template: Option<String>,
+    /// How a query and a document become one text, in rerankers made of chat models.
+    pub(crate) rerank_template: Option<String>,
     pub(crate) sampling: SamplingDefaults,
+    /// `general.*`, as far as it says where the model is from.
+    pub(crate) general: Vec<(&'static str, String)>,
 }
 
 /// The sampling that a model's author recommends in `general.sampling.*`; nothing is checked.
@@ -70,16 +88,24 @@ impl Summary {
             name: metadata.text("general.name")?,
             files,
             file_bytes: parts.iter().map(|part| part.bytes).sum(),
-            n_tensors: tensors().count(),
+            tensors: tensors().map(|tensor| (tensor.name.clone(), tensor.clone())).collect(),
             file_type: metadata.u32("general.file_type")?.and_then(file_type),
             n_parameters: tensors().map(|tensor| tensor.dims.iter().product::<u64>()).sum(),
             weights_bytes: tensors().map(|tensor| tensor.bytes()).sum::<Result<_>>()?,
             n_layer: hparams.n_layer,
             n_embd: hparams.n_embd,
             n_ctx_train: hparams.n_ctx_train,
+            n_head: hparams.attention.heads.first().copied().unwrap_or(0),
+            n_head_kv: hparams.attention.heads_kv.first().copied().unwrap_or(0),
+            is_causal: hparams.is_causal,
+            pooling: hparams.pooling,
             n_vocab: vocabulary.n_tokens,
             tokenizer: vocabulary.kind,
             specials: vocabulary.specials,
+            special_ids: special::named(metadata, vocabulary.n_tokens)?,
+            adds_space: metadata
+                .flag("tokenizer.ggml.add_space_prefix")?
+                .unwrap_or(vocabulary.kind != Kind::Bpe && vocabulary.kind != Kind::Rwkv),
             position_limit: tensors()
                 .any(|tensor| tensor.name == "position_embd.weight")
                 .then_some(hparams.n_ctx_train),
@@ -91,7 +117,9 @@ impl Summary {
             cached_per_token: hparams.attention.cached_per_token(),
             state_per_sequence: hparams.state.numbers_per_layer * layers,
             chat_template: metadata.text("tokenizer.chat_template")?,
+            rerank_template: metadata.text("tokenizer.chat_template.rerank")?,
             sampling: SamplingDefaults::read(metadata),
+            general: general(metadata),
         })
     }
 }
@@ -115,6 +143,29 @@ impl SamplingDefaults {
             repeat_penalty: float("penalty_repeat"),
         }
     }
+}
+
+/// What `general.*` says of a model's origin; of texts the first kilobytes.
+fn general(metadata: &Metadata) -> Vec<(&'static str, String)> {
+    const NAMES: [&str; 13] = [
+        "author",
+        "organization",
+        "version",
+        "basename",
+        "finetune",
+        "size_label",
+        "description",
+        "license",
+        "license.name",
+        "license.link",
+        "url",
+        "repo_url",
+        "quantized_by",
+    ];
+    const LONGEST: usize = 4_096;
+    let text = |name: &str| metadata.text(&format!("general.{name}")).ok().flatten();
+    let named = NAMES.iter().filter_map(|&name| Some((name, text(name)?)));
+    named.map(|(name, text)| (name, text.chars().take(LONGEST).collect())).collect()
 }
 
 /// `llama_ftype` by name.

@@ -110,14 +110,13 @@ const MATRICES: &[&str] = &[
     "time_mix_w1",
     "time_mix_w2",
     "token_embd",
-    "token_types",
     "nextn.eh_proj",
     "nextn.embed_tokens",
     "nextn.shared_head_head",
 ];
 
 /// One tensor, as the file describes it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Tensor {
     pub(crate) name: String,
     pub(crate) dims: [u64; 4],
@@ -149,7 +148,7 @@ impl Tensor {
         Ok(tensor)
     }
 
-    fn type_name(&self) -> &'static str {
+    pub(super) fn type_name(&self) -> &'static str {
         TYPES[self.type_index].1
     }
 
@@ -165,7 +164,10 @@ impl Tensor {
     }
 
     fn is_matrix(&self) -> bool {
-        let base = self.name.strip_suffix(".weight").unwrap_or("");
+        // An adapter's are multiplied as the weights are that they change.
+        let halves = [".lora_a", ".lora_b"];
+        let weight = halves.iter().find_map(|half| self.name.strip_suffix(half));
+        let base = weight.unwrap_or(&self.name).strip_suffix(".weight").unwrap_or("");
         let base = match base.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) {
             Some((_, base)) => base,
             None => base,

@@ -88,13 +88,11 @@ fn check_recurrent(hparams: &Hparams, weights: &Weights<'_>) -> Result<()> {
 /// Widths of what an embedding request reads back.
 fn check_embeddings(hparams: &Hparams, keys: Keys<'_>, weights: &Weights<'_>) -> Result<()> {
     const RANK: u32 = 4;
-    if hparams.pooling == Some(RANK)
-        && !["cls.weight", "cls.output.weight"].iter().any(|name| weights.contains_key(name))
-    {
-        return Err(invalid(format!(
-            "key '{}' asks for ranking, but there is no tensor 'cls'",
-            keys.name("pooling_type")
-        )));
+    if hparams.pooling == Some(RANK) {
+        check_classifier(hparams, keys, weights)?;
+    }
+    if hparams.architecture.name == "jina-bert-v2" {
+        check_gated_width(hparams, keys, weights)?;
     }
     let Some(out) =
         keys.u32("embedding_length_out")?.filter(|&out| out != 0 && out != hparams.n_embd)
@@ -106,4 +104,36 @@ fn check_embeddings(hparams: &Hparams, keys: Keys<'_>, weights: &Weights<'_>) ->
         let key = keys.name("embedding_length_out");
         invalid(format!("key '{key}' is {out}: {}", error.message()))
     })
+}
+
+/// A ranking model's last layer gives one score for each class: llama.cpp reads as many.
+fn check_classifier(hparams: &Hparams, keys: Keys<'_>, weights: &Weights<'_>) -> Result<()> {
+    let labels = keys.metadata.texts(&keys.name("classifier.output_labels"))?;
+    let classes = labels.map_or(1, |labels| labels.len().max(1)) as u64;
+    let last = ["cls.output.weight", "cls.weight"];
+    let Some(name) = last.into_iter().find(|&name| weights.contains_key(name)) else {
+        return Err(invalid(format!(
+            "key '{}' asks for ranking, but there is no tensor 'cls'",
+            keys.name("pooling_type")
+        )));
+    };
+    shape(weights, name, [hparams.n_embd.into(), classes])
+}
+
+/// The gate's half of the feed-forward may lie in `ffn_up`; llama.cpp asserts that it is nothing else.
+fn check_gated_width(hparams: &Hparams, keys: Keys<'_>, weights: &Weights<'_>) -> Result<()> {
+    let widths = keys.per_layer("feed_forward_length", hparams.n_layer)?;
+    let widths = widths.unwrap_or_else(|| vec![0; hparams.n_layer as usize]);
+    for (layer, &width) in widths.iter().enumerate() {
+        let find = |name: &str| weights.get(format!("blk.{layer}.{name}.weight").as_str());
+        let Some(up) = find("ffn_up") else { continue };
+        let (plain, both) = (u64::from(width), 2 * u64::from(width));
+        if up.dims[1] != plain && (up.dims[1] != both || find("ffn_gate").is_some()) {
+            return Err(invalid(format!(
+                "tensor '{}' has {} rows; the feed-forward length is {width}",
+                up.name, up.dims[1]
+            )));
+        }
+    }
+    Ok(())
 }

@@ -50,7 +50,7 @@ fn two_parts(name: &str, broken: fn(&mut [Gguf; 2])) -> Result<Summary> {
 #[test]
 fn all_parts_of_a_split_model_are_checked() {
     let whole = two_parts("whole", |_| {}).expect("two sound parts");
-    assert_eq!((whole.files.len(), whole.n_tensors), (2, 20));
+    assert_eq!((whole.files.len(), whole.tensors.len()), (2, 20));
     type Damage = fn(&mut [Gguf; 2]);
     let broken: [(&str, Damage); 5] = [
         ("split.no", |parts| set(&mut parts[1], "split.no", Value::U16(5))),

@@ -3,6 +3,7 @@
 #[path = "../../../../../tests/support/gguf.rs"]
 mod writer;
 
+mod adapter;
 mod container;
 mod files;
 mod model;
@@ -54,6 +55,9 @@ fn sound_models_pass() {
         writer::qwen3moe,
         writer::gpt2,
         writer::mamba,
+        writer::bert,
+        writer::nomic_bert,
+        writer::jina_bert,
     ];
     for make in makes {
         let model = make(1);
@@ -71,7 +75,7 @@ fn the_summary_says_what_the_file_says() {
     assert_eq!(summary.architecture.name, "llama");
     assert_eq!(summary.name.as_deref(), Some("tiny"));
     assert_eq!(summary.file_bytes, bytes.len() as u64);
-    assert_eq!((summary.file_type, summary.n_tensors, summary.n_vocab), (Some("F32"), 20, 265));
+    assert_eq!((summary.file_type, summary.tensors.len(), summary.n_vocab), (Some("F32"), 20, 265));
     assert_eq!(summary.chat_template.as_deref(), Some(writer::CHAT_TEMPLATE));
     assert_eq!((summary.specials.bos, summary.specials.eos), (Some(262), Some(264)));
     assert_eq!((summary.sampling.temperature, summary.sampling.top_k), (Some(0.5), Some(20)));

@@ -84,7 +84,7 @@ fn numbers_that_abort_or_divide_are_refused() {
     refused_values(&writer::llama(1), "llama.attention.layer_norm_rms_epsilon", &bad);
     refused_values(&writer::llama(1), "llama.rope.freq_base", &bad[..2]);
     refused_values(&writer::llama(1), "llama.rope.scaling.type", &["su".into(), Value::U32(1)]);
-    refused_values(&writer::llama(1), "llama.attention.causal", &[Value::Bool(false)]);
+    refused_values(&writer::llama(1), "llama.attention.causal", &[Value::U32(0)]);
     refused_values(&writer::qwen3moe(1), "qwen3moe.expert_count", &u32s(&[0, 1025]));
     refused_values(&writer::qwen3moe(1), "qwen3moe.expert_used_count", &u32s(&[0, 5]));
     refused_values(&writer::qwen3moe(1), "qwen3moe.expert_group_count", &u32s(&[2, 3, 4]));
@@ -93,6 +93,33 @@ fn numbers_that_abort_or_divide_are_refused() {
     {
         refused_values(&writer::mamba(1), &format!("mamba.ssm.{suffix}"), &u32s(&numbers));
     }
+}
+
+#[test]
+fn what_encoders_need_is_asked_for() {
+    let of_vectors = check_bytes(&writer::bert(2).to_bytes()).expect("a sound model");
+    assert_eq!((of_vectors.is_causal, of_vectors.pooling), (false, Some(1)));
+    let mut seeing_all = writer::llama(1);
+    seeing_all.set("llama.attention.causal", Value::Bool(false));
+    assert!(!check_bytes(&seeing_all.to_bytes()).expect("a sound model").is_causal);
+    refused_values(&writer::bert(2), "bert.pooling_type", &u32s(&[4, 5]));
+    // llama.cpp reads a score for each label.
+    let mut labelled = writer::bert(1);
+    labelled.texts("bert.classifier.output_labels", &["no", "yes"]);
+    refused(&labelled, ErrorKind::InvalidModel, "cls.output.weight");
+    let mut headless = writer::bert(1);
+    headless.tensors.retain(|tensor| tensor.name != "cls.output.weight");
+    refused(&headless, ErrorKind::InvalidModel, "cls.weight");
+    // Added to f32 numbers on ggml's own threads, which abort on any other type.
+    let mut half = writer::bert(1);
+    for tensor in half.tensors.iter_mut().filter(|tensor| tensor.name == "token_types.weight") {
+        tensor.kind = 1;
+    }
+    refused(&half, ErrorKind::UnsupportedModel, "token_types.weight");
+    // The gate is in a tensor of its own, or in `ffn_up`, but not in both.
+    let mut gated = writer::jina_bert(1);
+    gated.matrix("blk.1.ffn_gate.weight", &[32, 64]);
+    refused(&gated, ErrorKind::InvalidModel, "blk.1.ffn_up.weight");
 }
 
 #[test]

@@ -1,0 +1,260 @@
+//! Structured output through the C interface, on SmolLM2: the answers have the form that was asked
+//! for, grammars are compiled beside the running jobs, and what is wrong is said.
+#![cfg(feature = "llama")]
+#![allow(clippy::print_stderr, reason = "prints what it measured")]
+
+#[path = "support/json_schema.rs"]
+mod json_schema;
+mod support;
+
+use std::ffi::CString;
+use std::time::{Duration, Instant};
+
+use fluid::ffi::*;
+use json_schema::validate;
+use serde_json::{json, Value};
+use support::{alone, last_error, smollm2, Answer, Event, Job};
+
+/// The bound of the contract: a stopped job ends within it, in every phase.
+const STOP_BOUND: Duration = Duration::from_millis(100);
+
+/// How long a stream may wait for its next token while a grammar is compiled beside it.
+const STALL_BOUND: Duration = Duration::from_millis(400);
+
+fn person() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "minLength": 1, "maxLength": 20},
+            "age": {"type": "integer", "minimum": 0, "maximum": 120},
+            "colour": {"enum": ["red", "green", "blue"]},
+            "tags": {"type": "array", "items": {"type": "string", "maxLength": 8}, "maxItems": 3}
+        },
+        "required": ["name", "age", "colour", "tags"],
+        "additionalProperties": false
+    })
+}
+
+fn chat(more: Value) -> Value {
+    let mut request = json!({
+        "messages": [{"role": "user", "content": "Describe a person as JSON."}],
+        "max_tokens": 200,
+        "temperature": 1.0,
+        "top_k": 0,
+        "top_p": 1.0,
+        "min_p": 0.0,
+    });
+    let fields = request.as_object_mut().expect("an object");
+    fields.extend(more.as_object().expect("fields").clone());
+    request
+}
+
+fn schema_format(schema: Value, strict: bool) -> Value {
+    json!({"type": "json_schema", "json_schema": {"name": "answer", "strict": strict, "schema": schema}})
+}
+
+fn parse(answer: &Answer) -> Value {
+    let text = answer.text();
+    assert_eq!(answer.finish_reason(), "stop", "{text}");
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+#[test]
+fn answers_are_valid_for_their_schema() {
+    let _turn = alone();
+    let schema = person();
+    for seed in 0..6 {
+        let format = schema_format(schema.clone(), true);
+        let greedy = seed == 0;
+        let temperature = if greedy { 0.0 } else { 1.0 };
+        let answer = smollm2().answer(&chat(json!({
+            "response_format": format, "seed": seed, "temperature": temperature,
+        })));
+        let value = parse(&answer);
+        validate(&schema, &schema, &value).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    }
+    // As llama-server has it.
+    let answer = smollm2().answer(&chat(json!({"json_schema": schema, "seed": 7})));
+    validate(&schema, &schema, &parse(&answer)).expect("valid");
+}
+
+#[test]
+fn any_object_a_pattern_gbnf_and_lark_hold() {
+    let _turn = alone();
+    let object = smollm2().answer(&json!({
+        "prompt": "An object with one member: {\"a\": 1}\nThe same object again: ",
+        "response_format": {"type": "json_object"}, "temperature": 0, "max_tokens": 200,
+    }));
+    assert!(parse(&object).is_object());
+    let text = |field: &str, source: &str| {
+        smollm2().answer(&chat(json!({field: source, "seed": 3}))).text()
+    };
+    let date = text("regex", "^[0-9]{4}-[01][0-9]$");
+    assert!(date.len() == 7 && date.as_bytes()[4] == b'-', "{date}");
+    let choice = text("grammar", "root ::= \"yes\" | \"no\" | \"maybe \" [a-c]{2}");
+    assert!(choice == "yes" || choice == "no" || choice.starts_with("maybe "), "{choice}");
+    let sum = text("lark", "start: NUMBER (\"+\" NUMBER){2}\nNUMBER: /[0-9]{1,2}/");
+    assert_eq!(sum.matches('+').count(), 2, "{sum}");
+    assert_eq!(
+        smollm2()
+            .answer(&chat(json!({"response_format": {"type": "text"}, "max_tokens": 4})))
+            .finish_reason(),
+        "length"
+    );
+}
+
+#[test]
+fn max_tokens_cuts_an_answer_and_says_so() {
+    let _turn = alone();
+    let request = chat(json!({"response_format": schema_format(person(), true), "max_tokens": 5}));
+    let answer = smollm2().answer(&request);
+    assert_eq!(answer.finish_reason(), "length");
+    assert!(answer.text().starts_with('{'));
+}
+
+#[test]
+fn wrong_requests_are_refused_with_their_path() {
+    let cases = [
+        (
+            json!({"response_format": {"type": "xml"}}),
+            FLUID_ERROR_UNSUPPORTED,
+            "response_format.type",
+        ),
+        (json!({"response_format": {}}), FLUID_ERROR_INVALID_REQUEST, "response_format.type"),
+        (
+            json!({"response_format": {"type": "json_schema"}}),
+            FLUID_ERROR_INVALID_REQUEST,
+            "response_format.json_schema",
+        ),
+        (
+            json!({"response_format": {"type": "json_schema", "json_schema": {"name": "a"}}}),
+            FLUID_ERROR_INVALID_REQUEST,
+            "response_format.json_schema.schema",
+        ),
+        (
+            json!({"response_format": schema_format(json!({"items": {"type": "int"}}), true)}),
+            FLUID_ERROR_INVALID_REQUEST,
+            "response_format.json_schema.schema.items.type: \"int\" is no type",
+        ),
+        (
+            json!({"response_format": schema_format(json!({"not": {}}), true)}),
+            FLUID_ERROR_UNSUPPORTED,
+            "response_format.json_schema.schema.not",
+        ),
+        (
+            json!({"json_schema": {"$ref": "#"}}),
+            FLUID_ERROR_INVALID_REQUEST,
+            "json_schema: a $ref leads back",
+        ),
+        (
+            json!({"grammar": "root ::= \"a\"", "regex": "a"}),
+            FLUID_ERROR_INVALID_REQUEST,
+            "regex: cannot be held together with grammar",
+        ),
+        (json!({"grammar": 3}), FLUID_ERROR_INVALID_REQUEST, "grammar: expected a string"),
+    ];
+    for (fields, status, message) in cases {
+        let request = CString::new(chat(fields.clone()).to_string()).expect("no NUL");
+        let refused = smollm2().try_start(&request).err();
+        assert_eq!(refused, Some(status), "{fields}");
+        assert!(last_error().starts_with(message), "{fields}: {}", last_error());
+    }
+}
+
+#[test]
+fn a_grammar_that_does_not_compile_ends_its_job() {
+    for (fields, message) in [
+        (json!({"grammar": "root ::= \"a\" |\n  [z-a]"}), "grammar: line 2, column 4"),
+        (json!({"regex": "a(b"}), "regex: "),
+        (json!({"lark": "start: nothing"}), "lark: "),
+        (
+            json!({"json_schema": {"type": "integer", "minimum": 3, "maximum": 2}}),
+            "json_schema: Unsatisfiable",
+        ),
+    ] {
+        let events = smollm2().start(&chat(fields.clone())).read();
+        let last = events.last().expect("an end");
+        assert_eq!(last.status, FLUID_ERROR_INVALID_REQUEST, "{fields}: {}", last.text);
+        assert!(last.text.starts_with(message), "{fields}: {}", last.text);
+    }
+}
+
+#[test]
+fn what_is_not_held_is_told_in_an_event() {
+    let _turn = alone();
+    let schema = json!({"type": "array", "items": {"type": "boolean"}, "minItems": 1, "maxItems": 2, "uniqueItems": true});
+    let answer = smollm2().answer(&chat(json!({"json_schema": schema, "temperature": 0})));
+    let notices: Vec<&Event> =
+        answer.events.iter().filter(|event| event.kind == FLUID_EVENT_NOTICE).collect();
+    assert_eq!(notices.len(), 1);
+    assert!(notices[0].text.contains("json_schema.uniqueItems"), "{}", notices[0].text);
+    let content = answer.json["choices"][0]["message"]["content"].as_str().expect("a text");
+    assert!(serde_json::from_str::<Value>(content).is_ok(), "{content}");
+}
+
+/// Takes long to compile; `salt` makes it another grammar.
+fn huge(salt: usize) -> Value {
+    let member = |n: usize| {
+        (format!("p{n}_{salt}"), json!({"type": "integer", "minimum": n, "maximum": 1_000_000}))
+    };
+    let properties: serde_json::Map<String, Value> = (0..700).map(member).collect();
+    json!({"type": "object", "properties": properties})
+}
+
+#[test]
+fn a_job_whose_grammar_is_being_compiled_stops_at_once() {
+    let _turn = alone();
+    let request = |salt: usize| chat(json!({"json_schema": huge(salt), "max_tokens": 3}));
+    let begun = Instant::now();
+    smollm2().start(&request(0)).read();
+    let whole = begun.elapsed();
+    let begun = Instant::now();
+    smollm2().start(&request(0)).read();
+    let again = begun.elapsed();
+    eprintln!("compiled and answered in {whole:?}, again in {again:?}");
+    assert!(again < whole / 2, "{whole:?}, again {again:?}");
+
+    let job = smollm2().start(&request(1));
+    std::thread::sleep(whole / 20);
+    let asked = Instant::now();
+    job.cancel();
+    let last = job.read().pop().expect("an end");
+    assert_eq!(last.status, FLUID_CANCELLED);
+    let took = asked.elapsed();
+
+    let mut limited = request(2);
+    limited["deadline_ms"] = json!(30);
+    let begun = Instant::now();
+    let last = smollm2().start(&limited).read().pop().expect("an end");
+    assert_eq!(last.status, FLUID_DEADLINE);
+    let late = begun.elapsed().saturating_sub(Duration::from_millis(30));
+    eprintln!("cancelled in {took:?}, {late:?} after the deadline");
+    assert!(took < STOP_BOUND && late < STOP_BOUND, "{took:?}, {late:?}");
+}
+
+#[test]
+fn streams_go_on_while_a_grammar_is_compiled() {
+    let _turn = alone();
+    let stream =
+        |seed: u64| chat(json!({"seed": seed, "max_tokens": 120, "logit_bias": {"2": -100}}));
+    let jobs: Vec<Job> = (0..3).map(|seed| smollm2().start(&stream(seed))).collect();
+    jobs.iter().for_each(|job| drop(job.next_token()));
+    let compiling = smollm2().start(&chat(json!({"json_schema": huge(9), "max_tokens": 2})));
+    let worst = std::thread::scope(|scope| {
+        let readers: Vec<_> =
+            jobs.iter().map(|job| scope.spawn(|| longest_gap(&job.read()))).collect();
+        readers.into_iter().map(|reader| reader.join().expect("a reader")).max().expect("streams")
+    });
+    let events = compiling.read();
+    let last = events.last().expect("an end");
+    assert_eq!(last.status, FLUID_OK, "{}", last.text);
+    eprintln!("longest wait for a token while a grammar is compiled: {worst:?}");
+    assert!(worst < STALL_BOUND, "{worst:?}");
+}
+
+fn longest_gap(events: &[Event]) -> Duration {
+    let times: Vec<f64> =
+        events.iter().filter(|event| event.token.is_some()).map(|event| event.elapsed).collect();
+    let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
+    Duration::from_secs_f64(gaps.fold(0.0, f64::max))
+}
