@@ -92,8 +92,9 @@ typedef struct fluid_event {
   const char *text;
   // Bytes of `text`, the NUL not counted; a text may hold a NUL itself.
   size_t text_len;
-  // JSON with a NUL after it, in a final event, of a segment and of a language, and of a token with
-  // log-probabilities; empty in others, never `NULL`.
+  // JSON with a NUL after it, in a final event, of a call of a tool, of a segment and of a language,
+  // and of other tokens with log-probabilities, which for those of calls are in the result only;
+  // empty in others, never `NULL`.
   const char *json;
   // Bytes of `json`, the NUL not counted.
   size_t json_len;
@@ -260,8 +261,8 @@ typedef void (*fluid_log_fn)(fluid_log_level level, const char *line, void *user
 // token's id; of a token that decides several things only the first event has it, others have -1.
 #define FLUID_EVENT_TOOL_CALL 7
 
-// The job's one end: `status` tells how, and `json` holds the result of a generation or a
-// transcription: what `fluid_job_json` gives, so plain text where the format asked for is one.
+// The job's one end: `status` tells how, and `json` holds what `fluid_job_json` gives, which is
+// plain text where the format asked for is one.
 #define FLUID_EVENT_END 100
 
 // Interleaved samples, 32-bit floats from -1 to 1 in the machine's byte order. NaN and infinities
@@ -458,8 +459,8 @@ fluid_status fluid_model_free(struct fluid_model *model);
 // | `echo` | of a completion: the prompt comes first, with `logprobs` also its tokens' | false |
 // | `suffix` | of a completion: the text behind the one asked for; for models with tokens for that, others have `FLUID_ERROR_UNSUPPORTED` | none |
 // | `logit_bias` | -100 to 100 by token id or by text, each of whose tokens is meant; also llama-server's `[[id or text, bias], ...]`, where `false` is never | none |
-// | `ignore_eos` | nothing that ends an answer is drawn | false |
-// | `min_tokens` | before so many tokens nothing ends the answer; stop strings count only in the text behind them | 0 |
+// | `ignore_eos` | nothing that ends an answer is drawn; a form that is complete ends it all the same | false |
+// | `min_tokens` | before so many tokens nothing ends the answer but a form that is complete; stop strings count only in the text behind them | 0 |
 // | `banned_strings`, `bad_words` | texts that never appear in the answer, exactly as written: a token that would complete one is not drawn | none |
 // | `typical_p`, `top_n_sigma`, `min_keep` | llama-server's, as are the following | 1, -1, 0 |
 // | `xtc_probability`, `xtc_threshold` | | 0, 0.1 |
@@ -477,7 +478,7 @@ fluid_status fluid_model_free(struct fluid_model *model);
 // `speculative` has `type`, `n_max` (tokens of a draft, 0 for none; 16 for a draft model), `n_min` (shorter ones are
 // not tried; 0), `p_min` (a draft model's draft ends at a token less likely; 0.75), `adaptive` (drafts only as long
 // as has paid so far; true). llama-server's `speculative.n_max`, `speculative.n_min` and `speculative.p_min` are
-// accepted too. At most four jobs of a model draft side by side, and none while a prompt is computed. Models
+// accepted too. Nobody drafts while a prompt is computed, or while more than four jobs of a model generate. Models
 // with recurrent layers or a sliding window cannot, and say so by a `FLUID_EVENT_NOTICE`.
 //
 // What the answer has to look like, by one of these at most; it then ends with `finish_reason`
@@ -517,7 +518,8 @@ fluid_status fluid_model_free(struct fluid_model *model);
 // docs/c-api.md has the list). `tools` and a form of the answer cannot be asked for together.
 //
 // `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` while a long prompt is read, a
-// `FLUID_EVENT_TOKEN`, `FLUID_EVENT_REASONING` or `FLUID_EVENT_TOOL_CALL` for each token, and the final event, on this thread, and can cancel.
+// `FLUID_EVENT_TOKEN`, `FLUID_EVENT_REASONING` or `FLUID_EVENT_TOOL_CALL` for each token, a
+// `FLUID_EVENT_NOTICE` where something is not as asked, and the final event, on this thread, and can cancel.
 // `user_data` is handed to it. It is not called while the job waits for a slot: where that may
 // take long, set `deadline_ms`, or use `fluid_generate_start` and `fluid_job_cancel`.
 //
@@ -776,7 +778,8 @@ fluid_status fluid_detokenize(struct fluid_model *model,
 // process that restores it need not compute the prompt again.
 //
 // `request_json` is a request as of `fluid_generate`, borrowed for the call; of it count the prompt
-// or the messages, `priority`, `cache_prompt` and `deadline_ms`. What is not in the KV cache is
+// or the messages with what the template makes of them (`tools`, `chat_template_kwargs`, the fields of
+// reasoning), `lora`, `priority`, `cache_prompt` and `deadline_ms`. What is not in the KV cache is
 // computed; the state of all the prompt's tokens but the last goes into the file. Of a
 // conversation, pass the messages so far: the next request that begins with them goes on from
 // there. `path` is borrowed for the call. The file is written under another name beside it

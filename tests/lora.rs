@@ -256,6 +256,17 @@ fn what_is_no_adapter_of_this_model_is_refused_with_its_cause() {
     let (status, message) = loaded.err().expect("no GGUF model");
     assert_eq!(status, FLUID_ERROR_UNSUPPORTED);
     assert!(message.starts_with("lora: "), "{message}");
+    let encoder = model_path("minilm-gguf/q8_0.gguf");
+    for option in [
+        json!({"lora": file(adapter("llama-a"))}),
+        json!({"draft_model": path}),
+        json!({"speculative": {"type": "prompt_lookup"}}),
+    ] {
+        let (loaded, _) = engine.try_load(&encoder, &option.to_string());
+        let (status, message) = loaded.err().expect("a model that generates no text");
+        assert_eq!(status, FLUID_ERROR_UNSUPPORTED, "{message}");
+        assert!(message.contains("is for models that generate text"), "{message}");
+    }
     let model = load(&engine, &tiny("llama"), 1);
     for (lora, words) in [
         (json!([{"id": 2}]), "lora[0].id: 2 is none of the model's adapters: it has a, b"),

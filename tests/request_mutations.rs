@@ -11,12 +11,12 @@ mod children;
 mod json_mutate;
 mod support;
 
-use std::ffi::{CStr, CString};
+use std::ffi::{c_char, CStr, CString};
 use std::ptr::{null, null_mut};
 
 use fluid::ffi::*;
 use json_mutate::{mutant, Mutant};
-use support::{last_error, smollm2_path, status_name, Engine, Job, Model};
+use support::{last_error, model_path, smollm2_path, status_name, Engine, Job, Model};
 
 const REQUESTS: &[&str] = &[
     r#"{"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}], "max_tokens": 2}"#,
@@ -52,6 +52,16 @@ const REQUESTS: &[&str] = &[
         {"mode": "required", "tools": [{"type": "function", "function": {"name": "g-2"}}]}}, "max_tokens": 2,
         "parallel_tool_calls": false, "reasoning_effort": "low", "enable_thinking": true, "reasoning_budget": 3,
         "reasoning_format": "auto"}"#,
+];
+
+/// What models that embed and rank are asked, and all models about tokens.
+const ABOUT_TEXTS: &[&str] = &[
+    r#"{"input": ["a ship", "a harbour"], "dimensions": 16, "pooling": "cls", "normalize": false, "truncate": true,
+        "encoding_format": "float", "user": "u", "model": "m"}"#,
+    r#"{"input": [[101, 7592, 102], [101, 102]], "deadline_ms": 60000}"#,
+    r#"{"query": "salt", "documents": ["a ship", {"text": "a mine"}], "top_n": 1, "return_documents": true}"#,
+    r#"{"content": "a ship", "add_special": true, "parse_special": false, "with_pieces": true}"#,
+    r#"{"tokens": [101, 7592, 102], "remove_special": true, "unparse_special": true}"#,
 ];
 
 /// The first of them that say much about sampling and choices.
@@ -156,6 +166,32 @@ fn no_request_ends_the_process_of_smollm2() {
     });
 }
 
+#[test]
+fn no_request_ends_the_process_of_those_that_embed() {
+    let Some(seeds) = children::range() else {
+        let name = "no_request_ends_the_process_of_those_that_embed";
+        let seeds = children::seeds(MUTANTS);
+        let count = (seeds.end - seeds.start) / 50;
+        let show = |seed| mutant(ABOUT_TEXTS, seed).show();
+        return children::run_all(name, seeds.start..seeds.start + count, count / 2 + 1, &[], show);
+    };
+    let engine = Engine::new("");
+    let model = |file: &str| engine.load(&model_path(file), r#"{"n_ctx": 64, "n_threads": 1}"#);
+    let (encoder, reranker) =
+        (model("minilm-gguf/q8_0.gguf"), model("minilm-gguf/tiny-reranker.gguf"));
+    children::run_child(seeds, |seed| {
+        let text = c_string(mutant(ABOUT_TEXTS, seed));
+        let outcomes = [
+            try_start(fluid_embed_start, &encoder, &text)?,
+            try_start(fluid_rerank_start, &reranker, &text)?,
+            try_text(fluid_tokenize, &encoder, &text)?,
+            try_text(fluid_detokenize, &encoder, &text)?,
+        ];
+        let is_taken = |outcome: &String| outcome == "FLUID_OK";
+        Ok(outcomes.into_iter().find(is_taken).unwrap_or_else(|| "refused".to_owned()))
+    });
+}
+
 /// Damaged by other seeds than those that the scripted model gets.
 fn other(seed: u64) -> Mutant {
     let (plain, sampled) = REQUESTS.split_at(SAMPLED);
@@ -238,10 +274,43 @@ fn try_transcription(model: &Model, request: &CStr) -> Result<String, String> {
     if !job.is_null() {
         return Err("a model of text took a transcription".to_owned());
     }
-    match last_error().contains("this model generates text") {
+    match last_error().contains("this model is loaded to generate text") {
         true => Ok("transcription: accepted".to_owned()),
         false => Ok(format!("transcription: {outcome}")),
     }
+}
+
+type Start =
+    unsafe extern "C" fn(*mut fluid_model, *const c_char, *mut *mut fluid_job) -> fluid_status;
+type Convert =
+    unsafe extern "C" fn(*mut fluid_model, *const c_char, *mut *mut c_char) -> fluid_status;
+
+/// A job of one of the calls that give vectors or scores, read to its end.
+fn try_start(start: Start, model: &Model, request: &CStr) -> Result<String, String> {
+    let mut job = null_mut();
+    // SAFETY: a C string and a place for the handle.
+    let status = unsafe { start(model.raw(), request.as_ptr(), &mut job) };
+    match status {
+        FLUID_OK => {
+            let end = Job::from_raw(job).read().pop().ok_or("no final event")?;
+            judge(end.status, &end.text)
+        }
+        _ => judge(status, &last_error()),
+    }
+}
+
+/// A call that answers with a text at once.
+fn try_text(convert: Convert, model: &Model, request: &CStr) -> Result<String, String> {
+    let mut text = null_mut();
+    // SAFETY: a C string and a place for the text.
+    let status = unsafe { convert(model.raw(), request.as_ptr(), &mut text) };
+    let outcome = judge(status, &last_error());
+    if text.is_null() == (status == FLUID_OK) {
+        return Err("a text without success, or the other way round".to_owned());
+    }
+    // SAFETY: the call's own text, or null.
+    unsafe { fluid_string_free(text) };
+    outcome
 }
 
 /// Starts a job; most are read to the end, one in six is cancelled, one freed at once.
@@ -284,8 +353,8 @@ fn read(job: &Job) -> Result<String, String> {
     let result = job.json();
     let reason = &result["choices"][0]["finish_reason"];
     let reasons: &[&str] = match end.status {
-        FLUID_OK => &["stop", "length"],
-        FLUID_CANCELLED => &["cancelled", "stop", "length"],
+        FLUID_OK => &["stop", "length", "tool_calls"],
+        FLUID_CANCELLED => &["cancelled", "stop", "length", "tool_calls"],
         FLUID_DEADLINE => &["deadline"],
         _ => &["error"],
     };

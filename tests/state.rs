@@ -278,3 +278,24 @@ fn what_cannot_be_a_file_is_refused_at_once() {
     fails(restore(&model, &folder.path("empty")), "FLUID_ERROR_INVALID_STATE", "is no saved state");
     assert_eq!(cached(&model, &json!({"prompt": "hello", "max_tokens": 1})).0, 4);
 }
+
+// A state whose prompt lacks one token counts as a generation while it is computed; drafts behind it
+// would be saved along.
+#[test]
+fn a_model_that_drafts_saves_its_states_too() {
+    let _turn = alone();
+    let engine = Engine::new("");
+    let mut options: Value = serde_json::from_str(OPTIONS).expect("JSON");
+    options["speculative"] = json!({"type": "prompt_lookup", "adaptive": false});
+    let model = engine.load(&smollm2_path(), &options.to_string());
+    let folder = Folder::new();
+    let ids: Vec<u32> = (0..60).map(|index| 200 + index % 7).collect();
+    let request = |count: usize| json!({"prompt": ids[..count], "max_tokens": 1, "temperature": 0});
+    for count in [24, 30, 41] {
+        model.answer(&request(count - 2));
+        let path = folder.path("drafted");
+        let saved = save(&model, &request(count), &path).expect("saved");
+        assert_eq!(saved["tokens"], json!(count - 1));
+        restore(&model, &path).expect("restored");
+    }
+}

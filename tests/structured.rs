@@ -78,6 +78,31 @@ fn answers_are_valid_for_their_schema() {
     validate(&schema, &schema, &parse(&answer)).expect("valid");
 }
 
+// Stages that take tokens out of the logits, or draw in spite of temperature 0, must not leave the
+// form without a token.
+#[test]
+fn a_form_is_held_whatever_the_samplers_do() {
+    let _turn = alone();
+    for more in [
+        json!({"temperature": 0, "top_n_sigma": 1.0}),
+        json!({"temperature": 0, "top_n_sigma": 0.1, "repeat_penalty": 1.3}),
+        json!({"temperature": 0, "dynatemp_range": 0.5}),
+        json!({"temperature": 0, "xtc_probability": 1.0, "xtc_threshold": 0.01}),
+        json!({"temperature": 0, "mirostat": 2}),
+        json!({"temperature": 1.0, "samplers": ["top_k"], "top_k": 5}),
+    ] {
+        let mut request = chat(more);
+        request["regex"] = json!("(yes|no), [0-9]{3}[.]");
+        request["seed"] = json!(3);
+        let answer = smollm2().answer(&request);
+        assert_eq!(answer.finish_reason(), "stop", "{request}");
+        let text = answer.text();
+        let digits = text.strip_prefix("yes, ").or(text.strip_prefix("no, "));
+        let digits = digits.and_then(|rest| rest.strip_suffix('.'));
+        assert!(digits.is_some_and(|d| d.len() == 3 && d.parse::<u32>().is_ok()), "{text:?}");
+    }
+}
+
 #[test]
 fn any_object_a_pattern_gbnf_and_lark_hold() {
     let _turn = alone();

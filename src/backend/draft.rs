@@ -33,6 +33,7 @@ pub(super) fn load(
         kv: draft.kv.clone(),
         use_mmap: draft.use_mmap,
         lora: Vec::new(),
+        embedding: Some(false),
         draft: None,
         ..options.clone()
     };

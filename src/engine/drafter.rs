@@ -65,7 +65,9 @@ impl Drafter {
             for (row, index) in open {
                 let want = &mut wants[index];
                 let (token, probability) = likeliest(self.backend.logits(row)?);
-                if probability < want.p_min || vocab.is_end_of_generation(token) {
+                // Its vocabulary may have some tokens more.
+                let is_known = (token as usize) < vocab.len();
+                if !is_known || probability < want.p_min || vocab.is_end_of_generation(token) {
                     continue;
                 }
                 want.draft.push(token);

@@ -20,6 +20,8 @@ use super::model::Setup;
 use super::speculation::Drafts;
 use super::states::{check_target, States};
 use super::task::{Input, Task};
+use super::texts;
+use super::tokens::Words;
 use super::writer::Reading;
 use crate::backend::{Infill, Limits, ModelInfo, SamplingDefaults, Vocab};
 use crate::error::{Error, Result};
@@ -36,6 +38,7 @@ pub(super) struct Parts {
     pub(super) conversation: Conversation,
     pub(super) states: Arc<States>,
     pub(super) grammars: Arc<Grammars>,
+    pub(super) words: Words,
 }
 
 /// The text side of a model, and the way to its worker.
@@ -116,11 +119,17 @@ impl Generator {
         self.check_tokens(&request)?;
         let adapters = self.parts.adapters.choose(request.lora.as_deref())?;
         let drafting = self.parts.drafts.choose(request.speculative)?;
+        // A state is of tokens that are there, not of guesses.
+        let drafting = drafting.filter(|_| save.is_none());
         let seed = request.sampling.seed.unwrap_or_else(random_seed);
         let Asked { input, shape, grammar, reading } = match request.output.suffix.take() {
             None => self.asked(&request)?,
             Some(suffix) => raw(self.infill(&request.prompt, suffix)?, &request),
         };
+        let bias_texts = std::mem::take(&mut request.sampling.bias_texts);
+        let breakers = std::mem::take(&mut request.sampling.dry_breakers);
+        let mut params = sampling_params(request.sampling, &self.sampling);
+        texts::resolve(&self.parts.words, &self.parts.vocab, bias_texts, &breakers, &mut params)?;
         let name = request.model.unwrap_or_else(|| self.name.clone());
         let count = if save.is_some() { 1 } else { request.output.n };
         let completion = Completion::new(shape, name, seed, count);
@@ -137,9 +146,7 @@ impl Generator {
             shape,
             job,
             input,
-            bias_texts: std::mem::take(&mut request.sampling.bias_texts),
-            dry_breakers: std::mem::take(&mut request.sampling.dry_breakers),
-            params: sampling_params(request.sampling, &self.sampling),
+            params,
             seed,
             bans: Bans::new(&request.bans, &self.parts.vocab),
             min_tokens: request.bans.min_tokens,

@@ -2,6 +2,7 @@
 //! job waits for it, and a stop ends a job that waits for its grammar at once.
 #![forbid(unsafe_code)]
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::Arc;
 
 use once_cell::sync::OnceCell;
@@ -10,15 +11,19 @@ use parking_lot::Mutex;
 use super::errands::Errands;
 use super::event::{Body, Ending, Event};
 use super::intake::Intake;
-use super::job::Job;
+use super::job::{Job, Place};
+use super::signal::Signal;
 use super::task::Task;
 use crate::backend::Vocab;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::grammar::{Compiled, Compiler, Grammar, Tokens};
 use crate::log::log;
 
 /// Address space for the stack of a thread that compiles: deep grammars recurse.
 const STACK: usize = 64 << 20;
+
+/// Jobs whose grammars wait to be compiled, at most: each has a thread.
+const MOST_WAITING: usize = 64;
 
 /// A model's grammars.
 pub(super) struct Grammars {
@@ -27,13 +32,17 @@ pub(super) struct Grammars {
     compiler: OnceCell<Compiler>,
     /// Held by the one that compiles: grammars of many jobs take one core, not all.
     compiling: Mutex<()>,
+    /// Jobs on threads of their own, the one that compiles among them.
+    waiting: Arc<AtomicUsize>,
+    signal: Signal,
     errands: Arc<Errands>,
 }
 
 impl Grammars {
-    pub(super) fn new(vocab: Arc<Vocab>, errands: Arc<Errands>) -> Arc<Self> {
+    pub(super) fn new(vocab: Arc<Vocab>, signal: Signal, errands: Arc<Errands>) -> Arc<Self> {
         let (compiler, compiling) = (OnceCell::new(), Mutex::new(()));
-        Arc::new(Self { vocab, compiler, compiling, errands })
+        let waiting = Arc::default();
+        Arc::new(Self { vocab, compiler, compiling, waiting, signal, errands })
     }
 
     /// Sends `task` on its way once `grammar` is compiled, which for one that was used just now it
@@ -48,8 +57,15 @@ impl Grammars {
             equip(&mut task, &grammar, &compiled);
             return intake.send(task, None).map(drop);
         }
+        let place = Place::take(&self.waiting, MOST_WAITING).ok_or_else(|| {
+            let message =
+                format!("{MOST_WAITING} grammars wait to be compiled; try again when some are");
+            Error::new(ErrorKind::QueueFull, message)
+        })?;
         let (grammars, intake) = (Arc::clone(self), Arc::clone(intake));
         self.errands.run_with_stack(STACK, move || {
+            // Cancelled jobs keep their threads until it is their turn.
+            let _place = place;
             let job = Arc::clone(&task.job);
             match grammars.compile(&job, &grammar) {
                 Ok(None) => {}
@@ -66,10 +82,10 @@ impl Grammars {
         })
     }
 
-    /// `None` where the job ended while it waited for its turn.
+    /// `None` where the job ended, or the model was freed, while it waited for its turn.
     fn compile(&self, job: &Job, grammar: &Grammar) -> Result<Option<Arc<Compiled>>> {
         let _turn = self.compiling.lock();
-        if job.is_ended() {
+        if job.is_ended() || self.signal.is_shut_down() {
             return Ok(None);
         }
         let compiler =

@@ -37,9 +37,9 @@ pub(super) struct Picker {
 impl Picker {
     /// A picker for an answer to `prompt`.
     pub(super) fn new(params: Params, seed: u64, prompt: &[u32], rules: Rules) -> Self {
-        let is_greedy = params.is_greedy();
         let mut sampler = Sampler::new(params, seed);
-        for &token in prompt {
+        let is_greedy = sampler.takes_likeliest();
+        for &token in &prompt[prompt.len().saturating_sub(sampler.memory())..] {
             sampler.accept(token);
         }
         Self { sampler, is_greedy, rules, forced: Vec::new() }

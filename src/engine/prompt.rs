@@ -19,12 +19,12 @@ pub(super) fn tokens(
     let tokens = match input {
         Input::Tokens(tokens) => tokens.clone(),
         Input::Text { text, special } => {
-            check_text(text, vocab, limits)?;
+            check_text(text, "prompt", vocab, limits)?;
             backend.tokenize(text, *special)?
         }
         Input::Infill { prefix, suffix, marks } => {
-            check_text(prefix, vocab, limits)?;
-            check_text(suffix, vocab, limits)?;
+            check_text(prefix, "prompt", vocab, limits)?;
+            check_text(suffix, "suffix", vocab, limits)?;
             let (prefix, suffix) =
                 (backend.tokenize(prefix, false)?, backend.tokenize(suffix, false)?);
             marks.around(&prefix, &suffix)
@@ -47,16 +47,16 @@ pub(super) fn tokens(
     Ok(tokens)
 }
 
-fn check_text(text: &str, vocab: &Vocab, limits: Limits) -> Result<()> {
+fn check_text(text: &str, path: &str, vocab: &Vocab, limits: Limits) -> Result<()> {
     let (n_ctx, longest) = (limits.n_ctx as usize, vocab.longest_piece());
     if text.len() / longest.max(1) > n_ctx {
         let message = format!(
-            "the prompt has {} bytes, more than {n_ctx} tokens of context can hold; shorten it or load the model with a larger n_ctx",
+            "the {path} has {} bytes, more than {n_ctx} tokens of context can hold; shorten it or load the model with a larger n_ctx",
             text.len()
         );
         return Err(Error::new(ErrorKind::ContextOverflow, message));
     }
-    check_words(text, "prompt")
+    check_words(text, path)
 }
 
 /// Refuses a text at `path` with a word that a tokeniser might choke on.

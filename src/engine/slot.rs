@@ -174,7 +174,7 @@ impl Slot {
 
     /// Whether the request asks for no tokens at all: its prompt's length was the question.
     pub(super) fn wants_nothing(&self) -> bool {
-        self.task.max_tokens == 0 && !self.saves() && !self.task.scores_prompt()
+        self.task.max_tokens == 0 && !self.saves() && !self.task.shows_scores()
     }
 
     /// Whether it ends in a file instead of an answer.

@@ -39,10 +39,6 @@ pub(super) struct Task {
     pub(super) input: Input,
     pub(super) params: Params,
     pub(super) seed: u64,
-    /// What is added to the logits of each token of these texts.
-    pub(super) bias_texts: Vec<(String, f32)>,
-    /// Texts over which DRY sees no repeats.
-    pub(super) dry_breakers: Vec<String>,
     pub(super) bans: Bans,
     pub(super) min_tokens: usize,
     /// Whose log-probabilities are noted: the token's, and those of so many of the likeliest.
@@ -97,9 +93,14 @@ impl Task {
         Self { choice, seed: self.seed.wrapping_add(choice as u64), ..self.clone() }
     }
 
+    /// Whether the answer begins with the prompt and the scores of its tokens.
+    pub(super) fn shows_scores(&self) -> bool {
+        self.echo && self.logprobs.is_some()
+    }
+
     /// Whether the tokens of the prompt are scored: by the first answer, for all.
     pub(super) fn scores_prompt(&self) -> bool {
-        self.echo && self.logprobs.is_some() && self.choice == 0
+        self.shows_scores() && self.choice == 0
     }
 }
 

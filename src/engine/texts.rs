@@ -1,10 +1,10 @@
 //! Texts of a request that mean tokens: biased ones, and those that DRY sees no repeats over.
 #![forbid(unsafe_code)]
 
-use super::task::Task;
-use crate::backend::{Backend, Vocab};
+use super::tokens::Words;
+use crate::backend::Vocab;
 use crate::error::Result;
-use crate::sampling::Breakers;
+use crate::sampling::{Breakers, Params};
 
 /// One bias for each token: the sum.
 fn merge(biases: &mut Vec<(u32, f32)>) {
@@ -16,18 +16,24 @@ fn merge(biases: &mut Vec<(u32, f32)>) {
     });
 }
 
-/// Puts the tokens of the texts of `task` into its sampling parameters.
-pub(super) fn resolve(backend: &mut dyn Backend, vocab: &Vocab, task: &mut Task) -> Result<()> {
-    for (text, bias) in std::mem::take(&mut task.bias_texts) {
-        let tokens = backend.tokenize(&text, false)?;
-        task.params.logit_bias.extend(tokens.into_iter().map(|token| (token, bias)));
+/// Puts the tokens of the biased texts and of the breakers into `params`. It goes through the whole
+/// vocabulary for each breaker: not for a thread that others wait for.
+pub(super) fn resolve(
+    words: &Words,
+    vocab: &Vocab,
+    bias_texts: Vec<(String, f32)>,
+    breakers: &[String],
+    params: &mut Params,
+) -> Result<()> {
+    for (text, bias) in bias_texts {
+        let tokens = words.tokenize(&text, false, true, "logit_bias")?;
+        params.logit_bias.extend(tokens.into_iter().map(|token| (token, bias)));
     }
-    merge(&mut task.params.logit_bias);
-    let texts = std::mem::take(&mut task.dry_breakers);
-    if task.params.dry.is_on() {
-        let tokenize = |text: &str| backend.tokenize(text, false);
+    merge(&mut params.logit_bias);
+    if params.dry.is_on() {
+        let tokenize = |text: &str| words.tokenize(text, false, true, "dry_sequence_breakers");
         let count = vocab.len() as u32;
-        task.params.dry.breakers = Breakers::new(&texts, |id| vocab.piece(id), count, tokenize)?;
+        params.dry.breakers = Breakers::new(breakers, |id| vocab.piece(id), count, tokenize)?;
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ const SHORT_WORD: usize = 128;
 const STACK: usize = 512 << 20;
 
 /// A model's vocabulary, for as long as the model is there.
+#[derive(Clone)]
 pub(super) struct Words(pub(super) Weak<dyn Tokenizer>);
 
 impl Words {

@@ -215,11 +215,22 @@ impl Worker {
         let (states, arrivals) = States::new(format, limits, vocab.len(), signal, errands);
         let (signal, arrivals) = (self.signal.clone(), (Arc::clone(&states), arrivals));
         let scheduler = Scheduler::new(backend, limits, Arc::clone(&vocab), signal, arrivals);
-        let grammars = Grammars::new(Arc::clone(&vocab), Arc::clone(&self.errands));
-        let parts = Parts { limits, vocab, adapters, drafts, conversation, states, grammars };
+        let grammars =
+            Grammars::new(Arc::clone(&vocab), self.signal.clone(), Arc::clone(&self.errands));
+        let words = Words(tokenizer);
+        let parts = Parts {
+            limits,
+            vocab,
+            adapters,
+            drafts,
+            conversation,
+            states,
+            grammars,
+            words: words.clone(),
+        };
         let (generator, tasks) = Generator::new(&info, parts, setup.clone());
         let skill = Skill::Text(Box::new(generator));
-        let model = Model::new(info, skill, Some(Words(tokenizer)), setup, Arc::clone(self));
+        let model = Model::new(info, skill, Some(words), setup, Arc::clone(self));
         Ok((model, Service::Text(Box::new(scheduler), tasks)))
     }
 

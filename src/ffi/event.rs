@@ -38,8 +38,8 @@ pub const FLUID_EVENT_REASONING: fluid_event_kind = 6;
 /// `{"index":0,"function":{"arguments":"..."}}` with the next piece. `text` is empty. `token` is the
 /// token's id; of a token that decides several things only the first event has it, others have -1.
 pub const FLUID_EVENT_TOOL_CALL: fluid_event_kind = 7;
-/// The job's one end: `status` tells how, and `json` holds the result of a generation or a
-/// transcription: what `fluid_job_json` gives, so plain text where the format asked for is one.
+/// The job's one end: `status` tells how, and `json` holds what `fluid_job_json` gives, which is
+/// plain text where the format asked for is one.
 pub const FLUID_EVENT_END: fluid_event_kind = 100;
 
 /// One thing that happened in a job. Read no field beyond `struct_size`: the struct grows at
@@ -65,8 +65,9 @@ pub struct fluid_event {
     pub text: *const c_char,
     /// Bytes of `text`, the NUL not counted; a text may hold a NUL itself.
     pub text_len: usize,
-    /// JSON with a NUL after it, in a final event, of a segment and of a language, and of a token with
-    /// log-probabilities; empty in others, never `NULL`.
+    /// JSON with a NUL after it, in a final event, of a call of a tool, of a segment and of a language,
+    /// and of other tokens with log-probabilities, which for those of calls are in the result only;
+    /// empty in others, never `NULL`.
     pub json: *const c_char,
     /// Bytes of `json`, the NUL not counted.
     pub json_len: usize,

@@ -39,8 +39,8 @@ use crate::request::GenerateRequest;
 /// | `echo` | of a completion: the prompt comes first, with `logprobs` also its tokens' | false |
 /// | `suffix` | of a completion: the text behind the one asked for; for models with tokens for that, others have `FLUID_ERROR_UNSUPPORTED` | none |
 /// | `logit_bias` | -100 to 100 by token id or by text, each of whose tokens is meant; also llama-server's `[[id or text, bias], ...]`, where `false` is never | none |
-/// | `ignore_eos` | nothing that ends an answer is drawn | false |
-/// | `min_tokens` | before so many tokens nothing ends the answer; stop strings count only in the text behind them | 0 |
+/// | `ignore_eos` | nothing that ends an answer is drawn; a form that is complete ends it all the same | false |
+/// | `min_tokens` | before so many tokens nothing ends the answer but a form that is complete; stop strings count only in the text behind them | 0 |
 /// | `banned_strings`, `bad_words` | texts that never appear in the answer, exactly as written: a token that would complete one is not drawn | none |
 /// | `typical_p`, `top_n_sigma`, `min_keep` | llama-server's, as are the following | 1, -1, 0 |
 /// | `xtc_probability`, `xtc_threshold` | | 0, 0.1 |
@@ -58,7 +58,7 @@ use crate::request::GenerateRequest;
 /// `speculative` has `type`, `n_max` (tokens of a draft, 0 for none; 16 for a draft model), `n_min` (shorter ones are
 /// not tried; 0), `p_min` (a draft model's draft ends at a token less likely; 0.75), `adaptive` (drafts only as long
 /// as has paid so far; true). llama-server's `speculative.n_max`, `speculative.n_min` and `speculative.p_min` are
-/// accepted too. At most four jobs of a model draft side by side, and none while a prompt is computed. Models
+/// accepted too. Nobody drafts while a prompt is computed, or while more than four jobs of a model generate. Models
 /// with recurrent layers or a sliding window cannot, and say so by a `FLUID_EVENT_NOTICE`.
 ///
 /// What the answer has to look like, by one of these at most; it then ends with `finish_reason`
@@ -98,7 +98,8 @@ use crate::request::GenerateRequest;
 /// docs/c-api.md has the list). `tools` and a form of the answer cannot be asked for together.
 ///
 /// `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` while a long prompt is read, a
-/// `FLUID_EVENT_TOKEN`, `FLUID_EVENT_REASONING` or `FLUID_EVENT_TOOL_CALL` for each token, and the final event, on this thread, and can cancel.
+/// `FLUID_EVENT_TOKEN`, `FLUID_EVENT_REASONING` or `FLUID_EVENT_TOOL_CALL` for each token, a
+/// `FLUID_EVENT_NOTICE` where something is not as asked, and the final event, on this thread, and can cancel.
 /// `user_data` is handed to it. It is not called while the job waits for a slot: where that may
 /// take long, set `deadline_ms`, or use `fluid_generate_start` and `fluid_job_cancel`.
 ///

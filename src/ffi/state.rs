@@ -18,7 +18,8 @@ use crate::request::GenerateRequest;
 /// process that restores it need not compute the prompt again.
 ///
 /// `request_json` is a request as of `fluid_generate`, borrowed for the call; of it count the prompt
-/// or the messages, `priority`, `cache_prompt` and `deadline_ms`. What is not in the KV cache is
+/// or the messages with what the template makes of them (`tools`, `chat_template_kwargs`, the fields of
+/// reasoning), `lora`, `priority`, `cache_prompt` and `deadline_ms`. What is not in the KV cache is
 /// computed; the state of all the prompt's tokens but the last goes into the file. Of a
 /// conversation, pass the messages so far: the next request that begins with them goes on from
 /// there. `path` is borrowed for the call. The file is written under another name beside it

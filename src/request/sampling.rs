@@ -9,6 +9,8 @@ use crate::sampling::{Adaptive, Dry, DynamicTemperature, Mirostat, Params, Stage
 
 /// Texts of one list, and entries of a logit bias.
 const MOST_ENTRIES: usize = 1_024;
+/// Texts of one list: each is looked for in all of the vocabulary.
+const MOST_TEXTS: usize = 128;
 
 /// Bytes of one of them: each is tokenised, or looked for in all tokens.
 const LONGEST_TEXT: usize = 256;
@@ -176,7 +178,7 @@ fn logit_bias(fields: &mut Fields<'_>) -> Result<Biases> {
     match fields.value("logit_bias") {
         None => {}
         Some(Value::Object(map)) => {
-            check_length("logit_bias", map.len())?;
+            check_length("logit_bias", map.len(), MOST_ENTRIES)?;
             for (key, value) in map {
                 let bias = bias(&format!("logit_bias.{key}"), value)?;
                 match key.parse() {
@@ -186,7 +188,7 @@ fn logit_bias(fields: &mut Fields<'_>) -> Result<Biases> {
             }
         }
         Some(Value::Array(items)) => {
-            check_length("logit_bias", items.len())?;
+            check_length("logit_bias", items.len(), MOST_ENTRIES)?;
             for (index, item) in items.iter().enumerate() {
                 add_pair(&mut biases, &format!("logit_bias[{index}]"), item)?;
             }
@@ -230,9 +232,9 @@ fn bias(path: &str, value: &Value) -> Result<f32> {
     })
 }
 
-fn check_length(name: &str, length: usize) -> Result<()> {
-    if length > MOST_ENTRIES {
-        let message = format!("{length} entries are more than {MOST_ENTRIES}");
+fn check_length(name: &str, length: usize, most: usize) -> Result<()> {
+    if length > most {
+        let message = format!("{length} entries are more than {most}");
         return Err(Error::invalid_request(name, message));
     }
     Ok(())
@@ -253,7 +255,7 @@ fn checked(path: &str, text: &str) -> Result<String> {
 /// An array of texts.
 fn texts(fields: &mut Fields<'_>, name: &'static str) -> Result<Vec<String>> {
     let items = fields.array(name)?.unwrap_or_default();
-    check_length(name, items.len())?;
+    check_length(name, items.len(), MOST_TEXTS)?;
     let texts = items.iter().enumerate().map(|(index, item)| match item {
         Value::String(text) => checked(&format!("{name}[{index}]"), text),
         other => Err(Error::invalid_request(

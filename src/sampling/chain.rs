@@ -46,6 +46,11 @@ impl Plan {
         Self { whole, top_k, rest, end }
     }
 
+    /// Whether the likeliest token is taken, and no stage takes others out of the logits.
+    pub(super) fn takes_likeliest(&self) -> bool {
+        self.end == End::Best && !self.whole.contains(&Stage::TopNSigma)
+    }
+
     /// Whether tokens near a target probability are drawn.
     pub(super) fn is_adaptive(&self) -> bool {
         self.end == End::Adaptive

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use super::candidates::Candidates;
 use super::params::Dry;
@@ -17,7 +18,9 @@ const MAX_LOG: f32 = 88.722_84;
 ///
 /// A text can begin inside a token and end in others; the tails are those others.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Breakers(HashMap<u32, Vec<Vec<u32>>>);
+pub struct Breakers(Arc<Heads>);
+
+type Heads = HashMap<u32, Vec<Vec<u32>>>;
 
 impl Breakers {
     /// All sequences for `texts` over a vocabulary of `pieces`; `tokenize` gives the tokens of the
@@ -29,13 +32,13 @@ impl Breakers {
         count: u32,
         mut tokenize: impl FnMut(&str) -> Result<Vec<u32>, E>,
     ) -> Result<Self, E> {
-        let mut all = Self::default();
+        let mut all = Heads::new();
         for text in texts.iter().map(|text| start_of(text)).filter(|text| !text.is_empty()) {
             let mut tails: Vec<Option<Vec<u32>>> = vec![None; text.len()];
             for token in 0..count {
                 let piece = pieces(token);
                 if contains(piece, text.as_bytes()) {
-                    all.add(token, Vec::new());
+                    add(&mut all, token, Vec::new());
                     continue;
                 }
                 for cut in overlaps(piece, text) {
@@ -44,23 +47,23 @@ impl Breakers {
                         tail.truncate(LONGEST_TAIL);
                         tails[cut] = Some(tail);
                     }
-                    all.add(token, tails[cut].clone().unwrap_or_default());
+                    add(&mut all, token, tails[cut].clone().unwrap_or_default());
                 }
             }
         }
-        Ok(all)
-    }
-
-    fn add(&mut self, head: u32, tail: Vec<u32>) {
-        let tails = self.0.entry(head).or_default();
-        if !tails.contains(&tail) {
-            tails.push(tail);
-        }
+        Ok(Self(Arc::new(all)))
     }
 
     /// Whether `token` alone is a breaker.
     fn is_single(&self, token: u32) -> bool {
         self.0.get(&token).is_some_and(|tails| tails.iter().any(Vec::is_empty))
+    }
+}
+
+fn add(heads: &mut Heads, head: u32, tail: Vec<u32>) {
+    let tails = heads.entry(head).or_default();
+    if !tails.contains(&tail) {
+        tails.push(tail);
     }
 }
 
@@ -220,12 +223,15 @@ mod tests {
         assert_eq!(cost(&dry(64)), -2.0);
         assert_eq!(cost(&dry(6)), -1.0);
         let mut broken = dry(64);
-        broken.breakers.add(0, vec![]);
+        let mut heads = Heads::new();
+        add(&mut heads, 0, vec![]);
+        broken.breakers = Breakers(Arc::new(heads.clone()));
         assert_eq!(cost(&broken), -1.0);
-        broken.breakers.add(1, vec![2]);
+        add(&mut heads, 1, vec![2]);
+        broken.breakers = Breakers(Arc::new(heads));
         assert_eq!(cost(&broken), 0.0);
         let mut single = dry(64);
-        single.breakers.add(3, vec![]);
+        single.breakers = Breakers(Arc::new(Heads::from([(3, vec![vec![]])])));
         assert_eq!(cost(&single), 0.0);
     }
 
@@ -239,7 +245,7 @@ mod tests {
         };
         let all = Breakers::new(&texts, |token| pieces[token as usize], 5, asked).expect("asked");
         let expected = HashMap::from([(0, vec![vec![]]), (1, vec![vec![2]])]);
-        assert_eq!(all.0, expected);
+        assert_eq!(*all.0, expected);
     }
 
     #[test]

@@ -84,6 +84,22 @@ impl Sampler {
         }
     }
 
+    /// How many of the last tokens have a say.
+    pub fn memory(&self) -> usize {
+        let (params, dry) = (&self.params, &self.params.dry);
+        let penalties = if params.has_penalties() { params.repeat_last_n } else { 0 };
+        penalties.max(if dry.is_on() { dry.last_n } else { 0 })
+    }
+
+    /// Whether [`sample`](Self::sample) takes the likeliest of the logits, which bias and penalties
+    /// have changed, and leaves the others as they are.
+    pub fn takes_likeliest(&self) -> bool {
+        match self.params.mirostat.version {
+            0 => self.plan.takes_likeliest(),
+            _ => self.params.is_greedy(),
+        }
+    }
+
     /// Tells the penalties about a token of the sequence: each one of the prompt, in order, and
     /// each one that was sampled and kept.
     pub fn accept(&mut self, token: u32) {

@@ -177,6 +177,19 @@ example_queue() {
         grep -q '^job 2: .*"text":" 5, 6, 7' $OUT/queue.out
 }
 
+example_search() {
+    timeout 120 $OUT/search "$MODELS/minilm-gguf/q8_0.gguf" >$OUT/search.out || return 1
+    grep -qx 'closest: refunds' $OUT/search.out || { cat $OUT/search.out; return 1; }
+}
+
+example_tools() {
+    timeout 120 $OUT/tools "$MODEL" >$OUT/tools.out || return 1
+    grep -q '"finish_reason":"tool_calls"' $OUT/tools.out &&
+        grep -qE '"arguments":"\{\\"city\\":.*\\"unit\\":.*(celsius|fahrenheit)' $OUT/tools.out && return 0
+    cat $OUT/tools.out
+    return 1
+}
+
 # As an exit code and the lines of both streams: a segment a line, then nothing.
 example_transcribe() {
     timeout 120 $OUT/transcribe "$SPEECH" "$JFK" >$OUT/transcribe.out 2>$OUT/transcribe.err || return 1
@@ -294,7 +307,7 @@ for name in "${programs[@]}"; do
     check "$name: valgrind" memcheck_of "$name"
 done
 
-for name in chat jobs queue transcribe; do
+for name in chat jobs queue search tools transcribe; do
     check "example $name: compiles" compile examples/c/$name.c $OUT/$name
 done
 check "example chat" example_chat
@@ -302,6 +315,8 @@ check "example chat: Ctrl-C" example_chat_interrupted
 check "example chat: no model" example_chat_fails
 check "example jobs" example_jobs
 check "example queue" example_queue
+check "example search" example_search
+check "example tools" example_tools
 check "example transcribe" example_transcribe
 check "example transcribe: formats" example_transcribe_formats
 check "example transcribe: Ctrl-C" example_transcribe_interrupted

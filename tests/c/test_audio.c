@@ -22,7 +22,7 @@ static void fails(const fluid_audio *audio, const char *request, fluid_status wa
 
 /* The audio is well formed: only the model is the wrong one. */
 static void passes(const fluid_audio *audio, const char *request) {
-    fails(audio, request, FLUID_ERROR_UNSUPPORTED, "this model generates text");
+    fails(audio, request, FLUID_ERROR_UNSUPPORTED, "this model is loaded to generate text");
 }
 
 static fluid_audio pcm(fluid_audio_kind kind, const void *data, size_t bytes, uint32_t channels) {

@@ -213,14 +213,16 @@ static void wrong_fields(void) {
         {"{\"prompt\": \"a\", \"temperature\": -0.5}", FLUID_ERROR_INVALID_REQUEST, "temperature"},
         {"{\"prompt\": \"a\", \"top_p\": 1.5}", FLUID_ERROR_INVALID_REQUEST, "top_p"},
         {"{\"prompt\": \"a\", \"stop\": [\"x\", 2]}", FLUID_ERROR_INVALID_REQUEST, "stop[1]"},
-        {"{\"prompt\": \"a\", \"logit_bias\": {\"x\": 1}}", FLUID_ERROR_INVALID_REQUEST, "logit_bias.x"},
+        {"{\"prompt\": \"a\", \"logit_bias\": {\"x\": \"y\"}}", FLUID_ERROR_INVALID_REQUEST, "logit_bias.x"},
         {"{\"prompt\": \"a\", \"deadline_ms\": 0}", FLUID_ERROR_INVALID_REQUEST, "deadline_ms"},
         {"{\"messages\": {}}", FLUID_ERROR_INVALID_REQUEST, "messages"},
         {"{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": 3, \"content\": \"b\"}]}",
          FLUID_ERROR_INVALID_REQUEST, "messages[1].role"},
         {"{\"messages\": [{\"role\": \"user\", \"content\": 3}]}", FLUID_ERROR_INVALID_REQUEST, "messages[0].content"},
-        {"{\"prompt\": \"a\", \"tools\": [{}]}", FLUID_ERROR_UNSUPPORTED, "tools"},
-        {"{\"prompt\": \"a\", \"n\": 2}", FLUID_ERROR_UNSUPPORTED, "n"},
+        {"{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"tools\": [{}]}", FLUID_ERROR_INVALID_REQUEST,
+         "tools[0].type"},
+        {"{\"prompt\": \"a\", \"functions\": [{}]}", FLUID_ERROR_UNSUPPORTED, "functions"},
+        {"{\"prompt\": \"a\", \"n\": 129}", FLUID_ERROR_INVALID_REQUEST, "n"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         FAILS(fluid_generate_start(model, cases[i].request, &out.job), cases[i].status, cases[i].words);

@@ -280,7 +280,7 @@ static int run_case(char **argv, const char *name, char *output, size_t size) {
     pid_t child = fork(); /* before this process has an engine: allowed */
     CHECK(child >= 0);
     if (child == 0) {
-        char *arguments[] = {argv[0], argv[1], argv[1], argv[1], (char *)(uintptr_t)name, NULL};
+        char *arguments[] = {argv[0], argv[1], argv[1], argv[1], argv[1], (char *)(uintptr_t)name, NULL};
         dup2(ends[1], 1);
         dup2(ends[1], 2);
         close(ends[0]);
@@ -303,13 +303,13 @@ int main(int argc, char **argv) {
     CHECK(argc > 1);
     path = argv[1];
     for (int i = 0; i < COUNT; i++) {
-        if (argc > 4 && strcmp(argv[4], CASES[i].name) == 0) {
+        if (argc > 5 && strcmp(argv[5], CASES[i].name) == 0) {
             CASES[i].run();
             return 0;
         }
     }
     int failed = 0;
-    CHECK(argc <= 4); /* no such case */
+    CHECK(argc <= 5); /* no such case */
     for (int i = 0; i < COUNT; i++) {
         static char output[65536];
         double since = now();

@@ -270,7 +270,7 @@ static void the_other_model(fluid_engine *engine, fluid_model *speech, const cha
     EXPECT(fluid_generate_start(speech, SHORT, &job), FLUID_ERROR_UNSUPPORTED);
     EXPECT(fluid_model_save_state(speech, SHORT, "state", NULL, NULL, &json), FLUID_ERROR_UNSUPPORTED);
     EXPECT(fluid_model_restore_state(speech, "state", NULL, NULL, &json), FLUID_ERROR_UNSUPPORTED);
-    EXPECT_SAYS(fluid_transcribe(text, &audio, NULL, NULL, NULL, &json), FLUID_ERROR_UNSUPPORTED, "this model generates text");
+    EXPECT_SAYS(fluid_transcribe(text, &audio, NULL, NULL, NULL, &json), FLUID_ERROR_UNSUPPORTED, "this model is loaded to generate text");
     EXPECT(fluid_transcribe_start(text, &audio, NULL, &job), FLUID_ERROR_UNSUPPORTED);
     CHECK(json == NULL && job == NULL);
     EXPECT(fluid_generate(text, SHORT, NULL, NULL, NULL), FLUID_OK);

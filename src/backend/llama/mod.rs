@@ -77,6 +77,7 @@ pub(super) fn load(
     start()?;
     let summary = gguf::check(Path::new(path))?;
     if embedding::is_wanted(&summary, options)? {
+        refuse_for_embedding(options)?;
         return embedding::load(path, &summary, options, interrupt, progress);
     }
     let mut size = sizes::size(&summary, options)?;
@@ -144,6 +145,21 @@ pub(super) fn load(
 }
 
 /// The model's weights. `Ok(None)`: `progress` gave it up.
+/// What has a meaning for models that generate text alone.
+fn refuse_for_embedding(options: &LoadOptions) -> Result<()> {
+    let given = [
+        ("lora", !options.lora.is_empty()),
+        ("draft_model", options.draft.is_some()),
+        ("speculative", options.speculative.is_some()),
+    ];
+    let given = given.iter().find(|(_, is_given)| *is_given);
+    given.map_or(Ok(()), |(name, _)| {
+        let message =
+            "is for models that generate text; leave it out, or load with \"embedding\": false";
+        Err(Error::unsupported(name, message))
+    })
+}
+
 fn load_weights(
     path: &str,
     options: &LoadOptions,

@@ -7,9 +7,9 @@ use super::{Scheduler, GRACE};
 use crate::engine::event::Ending;
 use crate::engine::kv::WORTH_KEEPING;
 use crate::engine::line::{Turn, Waiting};
+use crate::engine::prompt;
 use crate::engine::slot::Slot;
 use crate::engine::task::{Input, Task};
-use crate::engine::{prompt, texts};
 
 /// Bytes of text that one turn tokenises before the running jobs compute again.
 const TOKENISED: usize = 16 * 1024;
@@ -88,15 +88,12 @@ impl Scheduler {
 
     /// Tokenises the task of `turn`; it then stands in line as ready. Returns `bytes`.
     fn prepare(&mut self, turn: Turn, bytes: usize) -> usize {
-        let Some(Waiting::New(mut task)) = self.line.take(turn) else { return bytes };
+        let Some(Waiting::New(task)) = self.line.take(turn) else { return bytes };
         let admitted = Instant::now();
         // Before the job is admitted, so that a stop ends it on the spot: a text of megabytes
         // takes longer to tokenise than a cancel may take, and nothing can interrupt it.
         let tokens = prompt::tokens(&mut *self.backend, &task.input, &self.vocab, self.limits)
-            .and_then(|tokens| task.check(tokens))
-            .and_then(|tokens| {
-                texts::resolve(&mut *self.backend, &self.vocab, &mut task).map(|()| tokens)
-            });
+            .and_then(|tokens| task.check(tokens));
         if !task.job.prepare() {
             return bytes;
         }
@@ -129,7 +126,7 @@ impl Scheduler {
         if !self.limits.shares_cells || self.running.is_empty() {
             return true;
         }
-        let shared = match slot.caches_prompt() && !self.limits.whole_only {
+        let shared = match slot.takes_over() && !self.limits.whole_only {
             true => self.kv.common_with_running(slot.prefix()),
             false => 0,
         };
