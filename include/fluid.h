@@ -638,7 +638,8 @@ fluid_status fluid_transcribe_start(struct fluid_model *model,
 
 // Turns texts into vectors and waits for the end.
 //
-// `model` is an encoder (BERT and its kin) or a decoder that was loaded with `"embedding": true`.
+// `model` is an encoder (BERT and its kin), or a decoder whose file names a pooling or that was loaded
+// with `"embedding": true`.
 // `request_json` is a JSON object in the field names of OpenAI's embeddings, borrowed for the call:
 //
 // | field | meaning | default |
@@ -702,7 +703,7 @@ fluid_status fluid_embed_start(struct fluid_model *model,
 // | `documents` | 1 to 65,536 texts, or objects with a `text` | required |
 // | `top_n` | name so many of the best | all |
 // | `return_documents` | repeat the documents in the result | false |
-// | `truncate` | cut documents that are too long with the query; else they are an error that names the document | false |
+// | `truncate` | cut documents that are too long with the query, unless the model has a template of its own for both; else they are an error that names the document | false |
 // | `deadline_ms` | give up after this time | none |
 //
 // `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` events and the final one, on this

@@ -416,6 +416,31 @@ fn in_time(what: &str, make: impl Fn() -> Result<fluid::grammar::Constraint, Str
     assert!(begun.elapsed() < PATIENCE, "{what}: {:?}", begun.elapsed());
 }
 
+// The request is read on the caller's thread, whose stack may be small.
+#[test]
+fn chains_of_references_need_no_deep_stack() {
+    for count in [100, 1_000, 20_000] {
+        let name = |number: usize| format!("#/$defs/a{number}");
+        let mut definitions = serde_json::Map::new();
+        for number in 0..count {
+            definitions.insert(format!("a{number}"), json!({"$ref": name(number + 1)}));
+        }
+        definitions.insert(format!("a{count}"), json!({"type": "integer"}));
+        let schema = json!({"$ref": name(0), "$defs": definitions});
+        let request = json!({"prompt": "x", "json_schema": schema}).to_string();
+        let thread = std::thread::Builder::new().stack_size(256 << 10);
+        let parse = move || fluid::request::GenerateRequest::parse(&request).map(drop);
+        let parsed = thread.spawn(parse).expect("a thread").join().expect("no overflow");
+        match count {
+            100 => parsed.expect("a short chain"),
+            _ => {
+                let error = parsed.expect_err("a long chain");
+                assert!(error.message().starts_with("json_schema"), "{error}");
+            }
+        }
+    }
+}
+
 #[test]
 fn mutants_end_in_time() {
     let rounds = number_of("FLUID_GRAMMAR_FUZZ", 150);

@@ -132,12 +132,22 @@ pub(super) unsafe fn run_for_text(
     out_text: *mut *mut c_char,
 ) -> Result<fluid_status> {
     let status = run(job, callback)?;
+    // SAFETY: the caller's promise.
+    unsafe { hand_out_text(job, out_text) }?;
+    Ok(status)
+}
+
+/// The result of `job`, which has ended, goes to `out_text`, unless that is null.
+///
+/// # Safety
+/// `out_text` is null, or can be written to.
+pub(super) unsafe fn hand_out_text(job: &Job, out_text: *mut *mut c_char) -> Result<()> {
     if !out_text.is_null() {
         // SAFETY: the caller's promise.
         let out = unsafe { pointer::output(out_text, "out_text") }?;
         out.set(string::owned(job.json()?)?);
     }
-    Ok(status)
+    Ok(())
 }
 
 fn outcome(ending: Ending, answer: &Answer) -> Result<fluid_status> {

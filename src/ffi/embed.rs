@@ -16,7 +16,8 @@ use crate::request::EmbedRequest;
 
 /// Turns texts into vectors and waits for the end.
 ///
-/// `model` is an encoder (BERT and its kin) or a decoder that was loaded with `"embedding": true`.
+/// `model` is an encoder (BERT and its kin), or a decoder whose file names a pooling or that was loaded
+/// with `"embedding": true`.
 /// `request_json` is a JSON object in the field names of OpenAI's embeddings, borrowed for the call:
 ///
 /// | field | meaning | default |
@@ -70,10 +71,14 @@ pub unsafe extern "C" fn fluid_embed(
         // SAFETY: as above.
         let job = unsafe { start(model, request_json) }?;
         let callback = Callback { function: callback, user_data };
-        // SAFETY: as above.
-        let status = unsafe { callback::run_for_text(&job, &callback, out_json) }?;
+        let status = callback::run(&job, &callback)?;
         let (values, width) = job.floats()?;
-        data.set(floats::owned(&values)?);
+        let owned = floats::owned(&values)?;
+        // SAFETY: as above.
+        let told = unsafe { callback::hand_out_text(&job, out_json) };
+        // SAFETY: its own floats, which nobody has yet.
+        told.inspect_err(|_| unsafe { floats::fluid_floats_free(owned) })?;
+        data.set(owned);
         count.set(values.len() / width.max(1));
         dimensions.set(width);
         Ok(status)

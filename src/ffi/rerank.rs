@@ -25,7 +25,7 @@ use crate::request::RerankRequest;
 /// | `documents` | 1 to 65,536 texts, or objects with a `text` | required |
 /// | `top_n` | name so many of the best | all |
 /// | `return_documents` | repeat the documents in the result | false |
-/// | `truncate` | cut documents that are too long with the query; else they are an error that names the document | false |
+/// | `truncate` | cut documents that are too long with the query, unless the model has a template of its own for both; else they are an error that names the document | false |
 /// | `deadline_ms` | give up after this time | none |
 ///
 /// `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` events and the final one, on this

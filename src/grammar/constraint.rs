@@ -12,6 +12,10 @@ use super::gbnf::Machine;
 use super::Tokens;
 use crate::error::{Error, ErrorKind, Result};
 
+/// Tokens after which a mask is computed though nobody needs it: llguidance's lexer, which all answers
+/// of a grammar share, gets new fuel only then.
+const MOST_UNMASKED: usize = 16;
+
 /// The state of one answer within its grammar. After an error it stays unusable.
 pub struct Constraint {
     engine: Engine,
@@ -21,6 +25,8 @@ pub struct Constraint {
     spoilt: Arc<AtomicBool>,
     /// Which tokens may come next, once that was asked.
     allowed: Option<SimpleVob>,
+    /// Tokens since that was asked for.
+    unmasked: usize,
 }
 
 pub(super) enum Engine {
@@ -42,7 +48,7 @@ impl std::fmt::Debug for Constraint {
 
 impl Constraint {
     pub(super) fn new(engine: Engine, tokens: Tokens, field: String) -> Self {
-        Self { engine, tokens, field, spoilt: Arc::default(), allowed: None }
+        Self { engine, tokens, field, spoilt: Arc::default(), allowed: None, unmasked: 0 }
     }
 
     /// The request's field that asks for it.
@@ -53,6 +59,9 @@ impl Constraint {
     /// Whether `token` may come next. Cheaper than [`mask`](Self::mask) where that was not asked
     /// before.
     pub fn allows(&mut self, token: u32) -> Result<bool> {
+        if self.unmasked >= MOST_UNMASKED {
+            self.allowed = Some(self.compute()?);
+        }
         if let Some(allowed) = &self.allowed {
             return Ok((token as usize) < allowed.len() && allowed.is_allowed(token));
         }
@@ -95,6 +104,7 @@ impl Constraint {
     /// Takes `token`, which may come next and does not end the answer.
     pub fn accept(&mut self, token: u32) -> Result<()> {
         self.allowed = None;
+        self.unmasked += 1;
         match &mut self.engine {
             Engine::Guidance(matcher) => {
                 matcher.consume_token(token).map_err(|error| self.failed(&error.to_string()))
@@ -128,10 +138,11 @@ impl Constraint {
         };
         let allowed = self.allowed.clone();
         let (tokens, spoilt) = (self.tokens.clone(), Arc::clone(&self.spoilt));
-        Self { engine, tokens, field: field.to_owned(), spoilt, allowed }
+        Self { engine, tokens, field: field.to_owned(), spoilt, allowed, unmasked: self.unmasked }
     }
 
     fn compute(&mut self) -> Result<SimpleVob> {
+        self.unmasked = 0;
         let computed = match &mut self.engine {
             Engine::Guidance(matcher) => matcher.compute_mask().map_err(|error| error.to_string()),
             Engine::Gbnf(machine) => machine.mask(&self.tokens),

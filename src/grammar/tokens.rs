@@ -88,7 +88,8 @@ fn word(vocab: &Vocab, token: u32) -> Vec<u8> {
         Some(name) if name.len() <= LONGEST_TOKEN => {
             [&[TokTrie::SPECIAL_TOKEN_MARKER], name.as_bytes()].concat()
         }
-        None if is_usable => piece.to_vec(),
+        // What ends an answer is no text of it, whatever the file calls it.
+        None if is_usable && !vocab.is_end_of_generation(token) => piece.to_vec(),
         _ => Vec::new(),
     }
 }

@@ -76,10 +76,11 @@ impl Active {
             Texts::Vectors { recipe, .. } => self.take_vector(model, row, count, recipe),
             Texts::Scores { .. } => self.take_score(model, index),
         };
-        match taken {
-            Ok(()) => self.done += 1,
-            Err(error) => self.fail(error),
+        if let Err(error) = taken {
+            self.fail(error);
         }
+        // Of one that failed, too: the texts behind it have their rows all the same.
+        self.done += 1;
         count
     }
 

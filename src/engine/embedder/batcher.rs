@@ -142,9 +142,9 @@ impl Batcher {
     fn tokenise(&mut self) {
         let (tokenizer, n_ctx) = (&*self.tokenizer, self.limits.n_ctx);
         let reader = Reader { tokenizer, output: &self.output, n_ctx };
-        let mut room = TOKENISED;
+        let share = (TOKENISED / self.active.len().max(1)).max(1);
         for active in &mut self.active {
-            active.tokenise(&reader, &mut room);
+            active.tokenise(&reader, &mut share.clone());
         }
         self.retire(Active::failure);
     }

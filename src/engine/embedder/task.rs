@@ -124,9 +124,15 @@ impl Reader<'_> {
             Output::Score(Pairing::Tokens { before, between, after }) => (before, between, after),
             Output::Score(Pairing::Template(template)) => {
                 let text = fill(template, query, document);
-                let tokens = self.tokenize(&text, true, path)?;
-                // Its end would be lost with the document's.
-                self.check_may_cut(path, tokens.len(), false)?;
+                prompt::check_words(&text, path)?;
+                // The template spells out all special tokens.
+                let tokens = self.tokenizer.tokenize(&text, false, true)?;
+                let (length, most) = (tokens.len(), self.n_ctx);
+                if length == 0 || length > most {
+                    // Cut, it would lose its end along with the document's.
+                    let message = format!("has {length} tokens with query and template, the model takes 1 to {most}; change its length, or load with a larger n_ctx");
+                    return Err(Error::invalid_request(path, message));
+                }
                 return Ok((tokens, was_cut));
             }
             Output::States { .. } => return Err(Error::unsupported("query", "needs a reranker")),
@@ -148,6 +154,9 @@ impl Reader<'_> {
             document.truncate(room);
         }
         let tokens = [before, &query, between, &document, after].map(Vec::as_slice).concat();
+        if tokens.is_empty() {
+            return Err(Error::invalid_request(path, "has no tokens; give a text"));
+        }
         Ok((tokens, was_cut || is_too_long))
     }
 

@@ -103,6 +103,7 @@ impl<'a> Parser<'a> {
                 self.reader.space(is_nested);
             }
             sequence.append(&mut item);
+            self.rules.check_room(sequence.len())?;
         }
     }
 
@@ -232,11 +233,12 @@ impl<'a> Parser<'a> {
             self.reader.space(false);
         }
         self.reader.expect("}", "at the end of a repetition")?;
-        let place = self.reader.place(place);
         if most.is_some_and(|most| most < least) {
+            let place = self.reader.place(place);
             return Err(format!("{place}: {least} is more than {}", most.unwrap_or_default()));
         }
         if least.max(most.unwrap_or(0)) > MOST_REPEATS {
+            let place = self.reader.place(place);
             return Err(format!("{place}: a part is repeated more than {MOST_REPEATS} times"));
         }
         Ok((least, most))

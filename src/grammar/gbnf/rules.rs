@@ -54,14 +54,20 @@ impl Rules {
         self.alternatives.len() as u32 - 1
     }
 
+    /// Refuses `count` symbols more than there is room for.
+    pub(super) fn check_room(&self, count: usize) -> Result<()> {
+        match self.symbols.len() + count >= MOST_SYMBOLS {
+            true => {
+                Err(format!("the grammar comes to more than {MOST_SYMBOLS} symbols; repeat less"))
+            }
+            false => Ok(()),
+        }
+    }
+
     /// Gives rule `number` one more alternative.
     pub(super) fn add(&mut self, number: u32, alternative: &[Symbol]) -> Result<()> {
         let start = self.symbols.len();
-        if start + alternative.len() >= MOST_SYMBOLS {
-            return Err(format!(
-                "the grammar comes to more than {MOST_SYMBOLS} symbols; repeat less"
-            ));
-        }
+        self.check_room(alternative.len())?;
         self.symbols.extend_from_slice(alternative);
         self.symbols.push(Symbol::End);
         self.alternatives[number as usize].push(start as u32);

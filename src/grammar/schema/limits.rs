@@ -9,13 +9,16 @@ use crate::error::Result;
 /// Schemas that compiling may come to when alternatives are combined (`allOf` of `anyOf`).
 const MOST_COMBINED: u64 = 200_000;
 
+/// Schemas within each other, references followed: weighing them recurses, on the caller's stack.
+const DEEPEST: usize = 200;
+
 /// Refuses a prepared schema that has no finite instance, or that would not compile in time.
 pub(super) fn check(schema: &Map<String, Value>, path: &str) -> Result<()> {
     let definitions = Definitions::new(schema);
     definitions.check_loops(path)?;
     definitions.check_ends(schema, path)?;
     let known = vec![None; definitions.schemas.len()];
-    let mut scale = Scale { schemas: &definitions.schemas, known, path };
+    let mut scale = Scale { schemas: &definitions.schemas, known, path, depth: 0 };
     scale.weigh(schema)?;
     (0..definitions.schemas.len()).try_for_each(|number| scale.definition(number).map(drop))
 }
@@ -87,11 +90,24 @@ struct Scale<'a> {
     /// What is known of the definitions; the one that is being weighed counts as one schema.
     known: Vec<Option<Weight>>,
     path: &'a str,
+    /// Schemas around the one that is being weighed, references followed.
+    depth: usize,
 }
 
 impl Scale<'_> {
     /// How much there is of `map`, and how often combining may copy it.
     fn weigh(&mut self, map: &Map<String, Value>) -> Result<Weight> {
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            let message = format!("more than {DEEPEST} of its schemas and references stand within each other; use fewer");
+            return Err(wrong(self.path, &message));
+        }
+        let weight = self.weigh_parts(map);
+        self.depth -= 1;
+        weight
+    }
+
+    fn weigh_parts(&mut self, map: &Map<String, Value>) -> Result<Weight> {
         let mut own = Weight::ONE;
         let mut parts = Vec::new();
         for (name, value) in map {
