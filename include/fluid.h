@@ -444,8 +444,8 @@ fluid_status fluid_model_free(struct fluid_model *model);
 // model file recommends, else as in llama.cpp: temperature 0.8, top_k 40, top_p 0.95, min_p
 // 0.05, no penalties, a random seed; and no `max_tokens` means until the model stops or the context
 // is full. `model`, `user`, `stream` and the like are accepted and change nothing. A field that
-// OpenAI defines and this build lacks is refused; a field that nobody defines is ignored, which
-// only the log tells.
+// OpenAI defines and that would change the answer in a way this build lacks is refused; a field that
+// nobody defines is ignored, which only the log tells.
 //
 // | field | meaning | default |
 // |---|---|---|
@@ -470,12 +470,12 @@ fluid_status fluid_model_free(struct fluid_model *model);
 // | `mirostat`, `mirostat_tau`, `mirostat_eta` | 1 or 2: in place of all other samplers but temperature and bias | 0, 5, 0.1 |
 // | `samplers` | the order: of penalties, dry, top_n_sigma, top_k, typ_p, top_p, min_p, xtc, temperature, adaptive_p; what is missing is not applied | these, without the last |
 // | `adaptive_target`, `adaptive_decay` | for adaptive_p | -1, 0.9 |
-// | `lora` | LoRA adapters of the model: `[{"id": 0, "scale": 0.5}]`, or `"name"` in place of `"id"`; `[]` for none, and a scale of 0 is none | those of the load options |
+// | `lora` | LoRA adapters of the model: `[{"id": 0, "scale": 0.5}]`, or `"name"` in place of `"id"`; `[]` for none, and a scale of 0 is none; without a scale it is 1, and adapters that are not named are not used | those of the load options |
 // | `speculative` | drafts: `{"type": "prompt_lookup"}`, `"draft"` by the draft model, `"none"`; see below | that of the load options |
 //
 // Speculative decoding computes several tokens at once that a draft says come next, and keeps those that are
 // drawn all the same: the text is that without drafts, up to what rounding changes in batches of another size.
-// `speculative` has `type`, `n_max` (tokens of a draft, 0 for none; 16 for a draft model), `n_min` (shorter ones are
+// `speculative` has `type` (without one "draft" where there is a draft model, else "prompt_lookup"), `n_max` (tokens of a draft, 0 for none; 16 for a draft model), `n_min` (shorter ones are
 // not tried; 0), `p_min` (a draft model's draft ends at a token less likely; 0.75), `adaptive` (drafts only as long
 // as has paid so far; true). llama-server's `speculative.n_max`, `speculative.n_min` and `speculative.p_min` are
 // accepted too. Nobody drafts while a prompt is computed, or while more than four jobs of a model generate. Models
@@ -496,7 +496,7 @@ fluid_status fluid_model_free(struct fluid_model *model);
 // `contains`, `dependentRequired`, `propertyNames`, `unevaluatedProperties` and their kin, unknown
 // formats, alternatives of a `oneOf` that may overlap) are refused where `strict` is true; else they
 // are left out, which a `FLUID_EVENT_NOTICE` tells, as it does of unknown keywords. Members come in the
-// schema's order. Grammars are compiled on a thread of their own before the job waits for its slot;
+// schema's order; an object that does not say `"additionalProperties": false` may have others, with `strict` too. Grammars are compiled on a thread of their own before the job waits for its slot;
 // the last sixteen of a model stay compiled. What is wrong with one comes with the final event, as
 // `FLUID_ERROR_INVALID_REQUEST` with its place.
 //
@@ -514,7 +514,8 @@ fluid_status fluid_model_free(struct fluid_model *model);
 //
 // Arguments are always valid for their schema, unless the answer is cut off: what a model may draw is held to it, with
 // "required" from the first token on, with "auto" from where a call begins; an object that lists its `properties` and does
-// not say more has no others. Which form calls have goes by the model's chat template (`tool_format` in `fluid_model_info`;
+// not say more has no others. An answer that is cut off before the name of a call has its markup in the content.
+// The `index` of a call counts within its choice. Which form calls have goes by the model's chat template (`tool_format` in `fluid_model_info`;
 // docs/c-api.md has the list). `tools` and a form of the answer cannot be asked for together.
 //
 // `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` while a long prompt is read, a
