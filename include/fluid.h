@@ -497,8 +497,9 @@ fluid_status fluid_model_free(struct fluid_model *model);
 // formats, alternatives of a `oneOf` that may overlap) are refused where `strict` is true; else they
 // are left out, which a `FLUID_EVENT_NOTICE` tells, as it does of unknown keywords. Members come in the
 // schema's order; an object that does not say `"additionalProperties": false` may have others, with `strict` too. Grammars are compiled on a thread of their own before the job waits for its slot;
-// the last sixteen of a model stay compiled. What is wrong with one comes with the final event, as
-// `FLUID_ERROR_INVALID_REQUEST` with its place.
+// the last sixteen of a model stay compiled. What is wrong with a
+// schema is found at once; what is wrong with other grammars, and what is too much to compile, comes with the
+// final event, as `FLUID_ERROR_INVALID_REQUEST` with its place.
 //
 // A chat may call tools and reason before it answers:
 //

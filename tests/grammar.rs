@@ -441,6 +441,43 @@ fn chains_of_references_need_no_deep_stack() {
     }
 }
 
+// At temperature 0 no mask is asked for as long as the likeliest token fits, and all answers of a
+// grammar share llguidance's lexer with its fuel.
+#[test]
+fn answers_without_masks_do_not_run_out_of_fuel() {
+    with_stack(|| {
+        let schema = json!({"type": "object", "required": ["a", "b"], "additionalProperties": false, "properties": {
+            "a": {"type": "string", "maxLength": 400, "pattern": "^([a-z]{2,12}[ ,.]){5,60}$"},
+            "b": {"type": "string", "maxLength": 300}}});
+        let constraint = bench().schema(&schema, true).expect("a schema");
+        let vocab = &bench().vocab;
+        let pieces = (0..vocab.len() as u32).map(|id| (vocab.piece(id).to_vec(), id));
+        let ids: std::collections::HashMap<Vec<u8>, u32> = pieces.collect();
+        let mut dice = Dice::new(3);
+        for answer in 0..60 {
+            let letter = |dice: &mut Dice| (b'a' + dice.below(26) as u8) as char;
+            let word = |dice: &mut Dice| -> String {
+                let letters: String = (0..2 + dice.below(9)).map(|_| letter(dice)).collect();
+                letters + dice.pick(&[" ", ",", "."])
+            };
+            let a: String = (0..30).map(|_| word(&mut dice)).collect();
+            let b: String = (0..250).map(|_| letter(&mut dice)).collect();
+            let text = json!({"a": a, "b": b}).to_string();
+            let mut constraint = constraint.another("x");
+            let mut rest = text.as_bytes();
+            while !rest.is_empty() {
+                let longest =
+                    (1..=rest.len().min(16)).rev().find(|&n| ids.contains_key(&rest[..n]));
+                let (first, behind) = rest.split_at(longest.expect("a token for each letter"));
+                let token = ids[first];
+                assert_eq!(constraint.allows(token), Ok(true), "answer {answer}");
+                constraint.accept(token).unwrap_or_else(|error| panic!("answer {answer}: {error}"));
+                rest = behind;
+            }
+        }
+    });
+}
+
 #[test]
 fn mutants_end_in_time() {
     let rounds = number_of("FLUID_GRAMMAR_FUZZ", 150);

@@ -95,6 +95,7 @@ fn wrong_fields_are_refused_with_their_path() {
 fn fields_that_openai_has_and_this_build_lacks_are_refused() {
     for (field, path) in [
         (r#""functions": [{}]"#, "functions"),
+        (r#""modalities": ["text", "audio"]"#, "modalities"),
         (r#""n": 2, "best_of": 3"#, "best_of"),
         (r#""best_of": 2"#, "best_of"),
         (r#""echo": true, "suffix": "y""#, "suffix"),

@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import shutil
+import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -29,6 +31,17 @@ def blame(path):
 
 def say(text):
     print(text, flush=True)
+
+
+def run(program, work, *also):
+    """Does `work`, and ends the program with one line where that fails; `also` are further kinds of failure."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a polite end clears up
+    try:
+        work()
+    except (Refused, OSError, ImportError, *also) as why:
+        sys.exit(f"{program}: {' '.join(str(why).split())}")
+    except KeyboardInterrupt:
+        sys.exit(f"{program}: interrupted; the next run starts over")
 
 
 def fingerprint(files):

@@ -9,8 +9,6 @@ model with SmolLM2's whole vocabulary that knows nothing: a bad draft model.
 """
 
 import argparse
-import signal
-import sys
 from pathlib import Path
 
 import folders
@@ -99,13 +97,7 @@ def main():
     parser.add_argument("source", type=Path, metavar="SMOLLM2")
     parser.add_argument("target", type=Path, metavar="TARGET")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a polite end clears up
-    try:
-        make(arguments.source, arguments.target, arguments.seed)
-    except (Refused, OSError, ImportError) as why:
-        sys.exit(f"make_lora_gguf: {' '.join(str(why).split())}")
-    except KeyboardInterrupt:
-        sys.exit("make_lora_gguf: interrupted; the next run starts over")
+    folders.run("make_lora_gguf", lambda: make(arguments.source, arguments.target, arguments.seed))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ tiny-reranker.gguf, which has the same vocabulary. Each time the same bytes.
 
 import argparse
 import json
-import signal
-import sys
 from pathlib import Path
 
 import folders
@@ -55,13 +53,7 @@ def main():
     parser.add_argument("source", type=Path, metavar="SOURCE")
     parser.add_argument("target", type=Path, metavar="TARGET")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a polite end clears up
-    try:
-        convert(arguments.source, arguments.target)
-    except (Refused, OSError, ImportError, ValueError) as why:
-        sys.exit(f"make_minilm_gguf: {' '.join(str(why).split())}")
-    except KeyboardInterrupt:
-        sys.exit("make_minilm_gguf: interrupted; the next run starts over")
+    folders.run("make_minilm_gguf", lambda: convert(arguments.source, arguments.target), ValueError)
 
 
 if __name__ == "__main__":

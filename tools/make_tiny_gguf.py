@@ -11,12 +11,10 @@ that mixes up its tokens, positions or states shows in the text.
 """
 
 import argparse
-import signal
-import sys
 from pathlib import Path
 
 import folders
-from folders import Refused, blame, say
+from folders import blame, say
 
 TOOLS = ["folders.py", "gguf_file.py", "tiny_gguf.py", "make_tiny_gguf.py"]
 SEED = 4  # the first of which rounding changes none of the texts of tests/tiny_models.rs
@@ -44,13 +42,7 @@ def main():
     parser.add_argument("source", type=Path, metavar="SMOLLM2")
     parser.add_argument("target", type=Path, metavar="TARGET")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a polite end clears up
-    try:
-        make(arguments.source, arguments.target, arguments.seed)
-    except (Refused, OSError, ImportError) as why:
-        sys.exit(f"make_tiny_gguf: {' '.join(str(why).split())}")
-    except KeyboardInterrupt:
-        sys.exit("make_tiny_gguf: interrupted; the next run starts over")
+    folders.run("make_tiny_gguf", lambda: make(arguments.source, arguments.target, arguments.seed))
 
 
 if __name__ == "__main__":

@@ -10,8 +10,6 @@ from the files. Both forms have the same weights.
 
 import argparse
 import json
-import signal
-import sys
 from pathlib import Path
 
 import folders
@@ -93,13 +91,11 @@ def main():
     parser.add_argument("tokenizer", type=Path, metavar="TOKENIZER")
     parser.add_argument("target", type=Path, metavar="TARGET")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a polite end clears up
-    try:
+
+    def work():
         make(arguments.tokenizer, arguments.target, arguments.form, arguments.seed)
-    except (Refused, OSError, ImportError, RuntimeError) as why:  # OpenVINO's are RuntimeErrors of many lines
-        sys.exit(f"make_tiny_whisper: {' '.join(str(why).split())}")
-    except KeyboardInterrupt:
-        sys.exit("make_tiny_whisper: interrupted; the next run starts over")
+
+    folders.run("make_tiny_whisper", work, RuntimeError)  # OpenVINO's are RuntimeErrors of many lines
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ costs a few stats; one that is not there whole is not there at all.
 
 import argparse
 import json
-import signal
-import sys
 import time
 from pathlib import Path
 
@@ -77,13 +75,11 @@ def main():
     parser.add_argument("source", type=Path, metavar="SOURCE")
     parser.add_argument("target", type=Path, metavar="TARGET")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a polite end clears up
-    try:
+
+    def work():
         convert(arguments.source, arguments.target, arguments.form, arguments.weights == "int8")
-    except (Refused, OSError, ImportError, RuntimeError) as why:  # OpenVINO's are RuntimeErrors of many lines
-        sys.exit(f"whisper_to_openvino: {' '.join(str(why).split())}")
-    except KeyboardInterrupt:
-        sys.exit("whisper_to_openvino: interrupted; the next run starts over")
+
+    folders.run("whisper_to_openvino", work, RuntimeError)  # OpenVINO's are RuntimeErrors of many lines
 
 
 if __name__ == "__main__":

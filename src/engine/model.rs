@@ -194,6 +194,10 @@ impl Model {
                 let tokens = words.tokenize(text, *add_special, *parse_special, "content")?;
                 words.json(&tokens, None, request.with_pieces)
             }
+            TokenizeInput::Prompt(_) if !matches!(self.skill, Skill::Text(_)) => {
+                let message = "this model does not generate, so it has no prompts; give content";
+                Err(Error::unsupported("messages", message))
+            }
             TokenizeInput::Prompt(prompt) => match self.generator()?.prompt(prompt)? {
                 Input::Tokens(tokens) => words.json(&tokens, None, request.with_pieces),
                 Input::Text { text, special } => {

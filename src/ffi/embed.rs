@@ -7,7 +7,7 @@ use super::callback::{self, Callback};
 use super::event::fluid_event_fn;
 use super::guard::guard;
 use super::handle::{fluid_job, fluid_model};
-use super::model::MODELS;
+use super::model::ask;
 use super::status::fluid_status;
 use super::{floats, job, pointer};
 use crate::engine::job::Job;
@@ -110,7 +110,5 @@ pub unsafe extern "C" fn fluid_embed_start(
 /// `request_json` is null or NUL-terminated.
 unsafe fn start(model: *mut fluid_model, request_json: *const c_char) -> Result<Arc<Job>> {
     // SAFETY: the caller's promise.
-    let request = unsafe { pointer::text(request_json, "request_json") }?;
-    let model = MODELS.get(pointer::key(model))?;
-    model.embed(EmbedRequest::parse(request)?)
+    unsafe { ask(model, request_json, |model, text| model.embed(EmbedRequest::parse(text)?)) }
 }

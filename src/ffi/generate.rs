@@ -7,9 +7,9 @@ use super::callback::{self, Callback};
 use super::event::fluid_event_fn;
 use super::guard::guard;
 use super::handle::{fluid_job, fluid_model};
-use super::model::MODELS;
+use super::job;
+use super::model::ask;
 use super::status::fluid_status;
-use super::{job, pointer};
 use crate::engine::job::Job;
 use crate::error::Result;
 use crate::request::GenerateRequest;
@@ -77,8 +77,9 @@ use crate::request::GenerateRequest;
 /// formats, alternatives of a `oneOf` that may overlap) are refused where `strict` is true; else they
 /// are left out, which a `FLUID_EVENT_NOTICE` tells, as it does of unknown keywords. Members come in the
 /// schema's order; an object that does not say `"additionalProperties": false` may have others, with `strict` too. Grammars are compiled on a thread of their own before the job waits for its slot;
-/// the last sixteen of a model stay compiled. What is wrong with one comes with the final event, as
-/// `FLUID_ERROR_INVALID_REQUEST` with its place.
+/// the last sixteen of a model stay compiled. What is wrong with a
+/// schema is found at once; what is wrong with other grammars, and what is too much to compile, comes with the
+/// final event, as `FLUID_ERROR_INVALID_REQUEST` with its place.
 ///
 /// A chat may call tools and reason before it answers:
 ///
@@ -160,7 +161,5 @@ pub unsafe extern "C" fn fluid_generate_start(
 /// `request_json` is null or NUL-terminated.
 unsafe fn start(model: *mut fluid_model, request_json: *const c_char) -> Result<Arc<Job>> {
     // SAFETY: the caller's promise.
-    let request = unsafe { pointer::text(request_json, "request_json") }?;
-    let model = MODELS.get(pointer::key(model))?;
-    model.generate(GenerateRequest::parse(request)?)
+    unsafe { ask(model, request_json, |model, text| model.generate(GenerateRequest::parse(text)?)) }
 }

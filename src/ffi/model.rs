@@ -112,6 +112,20 @@ pub unsafe extern "C" fn fluid_load_model_start(
     })
 }
 
+/// What `act` makes of `model` and the text of a request.
+///
+/// # Safety
+/// `request_json` is null or NUL-terminated.
+pub(super) unsafe fn ask<T>(
+    model: *mut fluid_model,
+    request_json: *const c_char,
+    act: impl FnOnce(&Model, &str) -> Result<T>,
+) -> Result<T> {
+    // SAFETY: the caller's promise.
+    let request = unsafe { pointer::text(request_json, "request_json") }?;
+    act(&*MODELS.get(pointer::key(model))?, request)
+}
+
 /// # Safety
 /// The strings are null or NUL-terminated.
 unsafe fn start(

@@ -7,10 +7,11 @@ use super::callback::{self, Callback};
 use super::event::fluid_event_fn;
 use super::guard::guard;
 use super::handle::{fluid_job, fluid_model};
-use super::model::MODELS;
+use super::model::{ask, MODELS};
 use super::status::fluid_status;
 use super::{job, pointer};
 use crate::engine::job::Job;
+use crate::engine::model::Model;
 use crate::error::Result;
 use crate::request::GenerateRequest;
 
@@ -149,11 +150,13 @@ unsafe fn save(
     path: *const c_char,
 ) -> Result<Arc<Job>> {
     // SAFETY: the caller's promise.
-    let request = unsafe { pointer::text(request_json, "request_json") }?;
+    let path = || unsafe { pointer::text(path, "path") };
+    let act = |model: &Model, text: &str| {
+        let path = path()?;
+        model.save_state(GenerateRequest::parse(text)?, path)
+    };
     // SAFETY: the caller's promise.
-    let path = unsafe { pointer::text(path, "path") }?;
-    let model = MODELS.get(pointer::key(model))?;
-    model.save_state(GenerateRequest::parse(request)?, path)
+    unsafe { ask(model, request_json, act) }
 }
 
 /// # Safety

@@ -4,9 +4,11 @@ use std::ffi::c_char;
 
 use super::guard::guard;
 use super::handle::fluid_model;
-use super::model::MODELS;
+use super::model::ask;
 use super::status::{fluid_status, FLUID_OK};
 use super::{pointer, string};
+use crate::engine::model::Model;
+use crate::error::Result;
 use crate::request::{DetokenizeRequest, TokenizeRequest};
 
 /// Makes tokens of a text, or of the prompt that a generation would begin with: what a chat costs,
@@ -40,15 +42,9 @@ pub unsafe extern "C" fn fluid_tokenize(
     request_json: *const c_char,
     out_json: *mut *mut c_char,
 ) -> fluid_status {
-    guard(|| {
-        // SAFETY: the caller's promise.
-        let out = unsafe { pointer::output(out_json, "out_json") }?;
-        // SAFETY: the caller's promise.
-        let request = unsafe { pointer::text(request_json, "request_json") }?;
-        let model = MODELS.get(pointer::key(model))?;
-        out.set(string::owned(model.tokenize(&TokenizeRequest::parse(request)?)?)?);
-        Ok(FLUID_OK)
-    })
+    let act = |model: &Model, text: &str| model.tokenize(&TokenizeRequest::parse(text)?);
+    // SAFETY: the caller's promise.
+    guard(|| unsafe { answer(model, request_json, act, out_json) })
 }
 
 /// Makes a text of tokens: `request_json` is `{"tokens": [1, 2]}`, borrowed for the call; with
@@ -66,13 +62,25 @@ pub unsafe extern "C" fn fluid_detokenize(
     request_json: *const c_char,
     out_json: *mut *mut c_char,
 ) -> fluid_status {
-    guard(|| {
-        // SAFETY: the caller's promise.
-        let out = unsafe { pointer::output(out_json, "out_json") }?;
-        // SAFETY: the caller's promise.
-        let request = unsafe { pointer::text(request_json, "request_json") }?;
-        let model = MODELS.get(pointer::key(model))?;
-        out.set(string::owned(model.detokenize(&DetokenizeRequest::parse(request)?)?)?);
-        Ok(FLUID_OK)
-    })
+    let act = |model: &Model, text: &str| model.detokenize(&DetokenizeRequest::parse(text)?);
+    // SAFETY: the caller's promise.
+    guard(|| unsafe { answer(model, request_json, act, out_json) })
+}
+
+/// Sets `out_json` to what `act` answers.
+///
+/// # Safety
+/// `request_json` is null or NUL-terminated; `out_json` is null or can be written to.
+unsafe fn answer(
+    model: *mut fluid_model,
+    request_json: *const c_char,
+    act: impl FnOnce(&Model, &str) -> Result<String>,
+    out_json: *mut *mut c_char,
+) -> Result<fluid_status> {
+    // SAFETY: the caller's promise.
+    let out = unsafe { pointer::output(out_json, "out_json") }?;
+    // SAFETY: the caller's promise.
+    let json = unsafe { ask(model, request_json, act) }?;
+    out.set(string::owned(json)?);
+    Ok(FLUID_OK)
 }

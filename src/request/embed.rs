@@ -8,7 +8,6 @@ use serde_json::Value;
 use super::fields::{kind, Fields};
 use super::{options, parse_object};
 use crate::error::{Error, Result};
-use crate::log::log;
 
 /// Texts of one request at most.
 pub(super) const MOST_TEXTS: usize = 65_536;
@@ -80,9 +79,7 @@ impl EmbedRequest {
             deadline: options::deadline(&mut fields)?,
             model: fields.string("model")?.map(str::to_owned),
         };
-        for key in fields.unknown() {
-            log!(Warn, "request: ignored unknown field \"{key}\"");
-        }
+        fields.ignore_unknown();
         Ok(request)
     }
 }

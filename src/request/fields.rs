@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+use crate::log::log;
 
 /// What `value` is, in JSON's words.
 pub(super) fn kind(value: &Value) -> &'static str {
@@ -56,6 +57,13 @@ impl<'a> Fields<'a> {
     pub(super) fn unknown(&self) -> impl Iterator<Item = &'a str> + '_ {
         let keys = self.map.keys().map(String::as_str);
         keys.filter(|key| !self.seen.contains(key))
+    }
+
+    /// The keys nobody asked for change nothing; the log names them.
+    pub(super) fn ignore_unknown(&self) {
+        for key in self.unknown() {
+            log!(Warn, "request: ignored unknown field \"{}\"", self.path(key));
+        }
     }
 
     fn wrong(&self, name: &str, expected: &str, got: &Value) -> Error {

@@ -16,7 +16,6 @@ use super::tools::{self, Tools};
 use super::{messages, options, parse_object, sampling};
 use crate::error::{Error, Result};
 use crate::grammar::Grammar;
-use crate::log::log;
 
 /// What to continue.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,7 +83,7 @@ pub struct GenerateRequest {
 
 /// OpenAI's fields that change nothing here: accounting of its service, or delivery,
 /// which the callback decides.
-const ACCEPTED: [&str; 11] = [
+const ACCEPTED: [&str; 10] = [
     "stream",
     "stream_options",
     "user",
@@ -95,7 +94,6 @@ const ACCEPTED: [&str; 11] = [
     "prompt_cache_key",
     "prompt_cache_retention",
     "verbosity",
-    "modalities",
 ];
 
 /// OpenAI's fields that would change the answer and that this build lacks.
@@ -136,9 +134,7 @@ impl GenerateRequest {
         if request.max_tokens.is_some_and(|most| (most as usize) < request.bans.min_tokens) {
             return Err(Error::invalid_request("min_tokens", "is more than max_tokens"));
         }
-        for key in fields.unknown() {
-            log!(Warn, "request: ignored unknown field \"{key}\"");
-        }
+        fields.ignore_unknown();
         Ok(request)
     }
 }
@@ -153,6 +149,10 @@ fn refuse_lacking(fields: &mut Fields<'_>) -> Result<()> {
         if fields.value(name).is_some_and(asked) {
             return Err(Error::unsupported(name, "is not supported by this build; leave it out"));
         }
+    }
+    let modalities = fields.array("modalities")?.unwrap_or_default();
+    if modalities.iter().any(|modality| modality != "text") {
+        return Err(Error::unsupported("modalities", "only \"text\" is supported by this build"));
     }
     Ok(())
 }

@@ -9,7 +9,6 @@ use super::embed::check_count;
 use super::fields::{kind, Fields};
 use super::{options, parse_object};
 use crate::error::{Error, Result};
-use crate::log::log;
 
 /// A checked request for a ranking.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,9 +47,7 @@ impl RerankRequest {
             deadline: options::deadline(&mut fields)?,
             model: fields.string("model")?.map(str::to_owned),
         };
-        for key in fields.unknown() {
-            log!(Warn, "request: ignored unknown field \"{key}\"");
-        }
+        fields.ignore_unknown();
         Ok(request)
     }
 }

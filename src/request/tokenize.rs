@@ -7,7 +7,6 @@ use super::embed::tokens;
 use super::fields::{kind, Fields};
 use super::{parse_object, GenerateRequest};
 use crate::error::{Error, Result};
-use crate::log::log;
 
 /// What to make tokens of.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,9 +107,7 @@ impl DetokenizeRequest {
 }
 
 fn warn_of_unknown(fields: &Fields<'_>) {
-    for key in fields.unknown() {
-        log!(Warn, "request: ignored unknown field \"{key}\"");
-    }
+    fields.ignore_unknown();
 }
 
 #[cfg(test)]

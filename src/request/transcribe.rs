@@ -10,7 +10,6 @@ use super::fields::Fields;
 use super::vad::VadOptions;
 use super::{options, parse_object, sampling};
 use crate::error::{Error, Result};
-use crate::log::log;
 
 /// What the result looks like.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -163,9 +162,7 @@ impl TranscribeRequest {
         request.read_task(&mut fields)?;
         request.read_decoding(&mut fields)?;
         request.read_limits(&mut fields)?;
-        for key in fields.unknown() {
-            log!(Warn, "request: ignored unknown field \"{key}\"");
-        }
+        fields.ignore_unknown();
         Ok(request)
     }
 

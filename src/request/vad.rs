@@ -5,7 +5,6 @@ use serde_json::Value;
 
 use super::fields::{kind, Fields};
 use crate::error::{Error, Result};
-use crate::log::log;
 
 /// How voice activity is told from the model's probabilities; what is `None` is as the `speech`
 /// room has it.
@@ -106,7 +105,5 @@ fn milliseconds(fields: &mut Fields<'_>, name: &'static str) -> Result<Option<u3
 }
 
 fn warn_of_unknown(fields: &Fields<'_>) {
-    for key in fields.unknown() {
-        log!(Warn, "request: ignored unknown field \"{}\"", fields.path(key));
-    }
+    fields.ignore_unknown();
 }

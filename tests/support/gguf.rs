@@ -1,9 +1,19 @@
 //! Writes GGUF files for tests: any keys and tensors, and tiny random models that really run.
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test uses a part")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    missing_docs,
+    reason = "each test uses a part"
+)]
 
 pub mod dice;
+mod gguf_encoders;
+mod gguf_vocabularies;
 
 use self::dice::Dice;
+pub use self::gguf_encoders::{bert, jina_bert, nomic_bert};
+use self::gguf_vocabularies::{bpe_vocabulary, spm_vocabulary};
 
 /// A metadata value.
 #[derive(Debug, Clone, PartialEq)]
@@ -306,15 +316,8 @@ pub fn gpt2(seed: u64) -> Gguf {
         let name = |base: &str| format!("blk.{layer}.{base}");
         norm_with_bias(&mut model, &name("attn_norm"));
         norm_with_bias(&mut model, &name("ffn_norm"));
-        for (base, rows, columns) in [
-            ("attn_qkv", 32, 64),
-            ("attn_output", 32, 32),
-            ("ffn_up", 32, 64),
-            ("ffn_down", 64, 32),
-        ] {
-            model.matrix(&name(&format!("{base}.weight")), &[rows, columns]);
-            model.ones(&name(&format!("{base}.bias")), columns);
-        }
+        biased(&mut model, layer, &[("attn_qkv", 32, 64), ("attn_output", 32, 32)]);
+        biased(&mut model, layer, &[("ffn_up", 32, 64), ("ffn_down", 64, 32)]);
     }
     model
 }
@@ -340,81 +343,6 @@ pub fn mamba(seed: u64) -> Gguf {
         model.ones(&name("ssm_d"), 64).matrix(&name("ssm_out.weight"), &[64, WIDTH]);
     }
     model
-}
-
-/// An encoder, of even seeds for vectors, of odd ones for scores.
-pub fn bert(seed: u64) -> Gguf {
-    let mut model = encoder("bert", seed);
-    model.matrix("position_embd.weight", &[WIDTH, 256]);
-    if seed % 2 == 1 {
-        model.u32("bert.pooling_type", 4);
-        model.matrix("cls.weight", &[WIDTH, WIDTH]).ones("cls.bias", WIDTH);
-        model.matrix("cls.output.weight", &[WIDTH, 1]).ones("cls.output.bias", 1);
-    }
-    model
-}
-
-/// An encoder with rotary positions and a gated feed-forward.
-pub fn nomic_bert(seed: u64) -> Gguf {
-    let mut model = encoder("nomic-bert", seed);
-    for layer in 0..2 {
-        model.matrix(&format!("blk.{layer}.ffn_gate.weight"), &[WIDTH, 64]);
-    }
-    model
-}
-
-/// An encoder whose attention falls off with distance (ALiBi); the gate lies in `ffn_up`.
-pub fn jina_bert(seed: u64) -> Gguf {
-    let mut model = encoder("jina-bert-v2", seed);
-    model.tensors.retain(|tensor| !tensor.name.contains("ffn_up"));
-    for layer in 0..2 {
-        model.matrix(&format!("blk.{layer}.ffn_up.weight"), &[WIDTH, 128]);
-    }
-    model
-}
-
-/// What the families of BERT have in common.
-fn encoder(family: &str, seed: u64) -> Gguf {
-    let mut model = Gguf::new(seed);
-    sizes(&mut model, family);
-    model.f32(&format!("{family}.attention.layer_norm_epsilon"), 1e-12);
-    model.u32(&format!("{family}.attention.head_count_kv"), 2);
-    model.u32(&format!("{family}.pooling_type"), 1);
-    model.set(&format!("{family}.attention.causal"), Value::Bool(false));
-    let n_vocab = wordpiece_vocabulary(&mut model);
-    model.matrix("token_embd.weight", &[WIDTH, n_vocab]).matrix("token_types.weight", &[WIDTH, 2]);
-    norm_with_bias(&mut model, "token_embd_norm");
-    for layer in 0..2 {
-        let name = |base: &str| format!("blk.{layer}.{base}");
-        norm_with_bias(&mut model, &name("attn_output_norm"));
-        norm_with_bias(&mut model, &name("layer_output_norm"));
-        for (base, rows, columns) in [
-            ("attn_q", 32, 32),
-            ("attn_k", 32, 32),
-            ("attn_v", 32, 32),
-            ("attn_output", 32, 32),
-            ("ffn_up", 32, 64),
-            ("ffn_down", 64, 32),
-        ] {
-            model.matrix(&name(&format!("{base}.weight")), &[rows, columns]);
-            model.ones(&name(&format!("{base}.bias")), columns);
-        }
-    }
-    model
-}
-
-fn wordpiece_vocabulary(model: &mut Gguf) -> u64 {
-    let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(str::to_owned);
-    let letters = 'a'..='z';
-    let words = letters.clone().map(|letter| format!("\u{2581}{letter}"));
-    let tokens: Vec<String> =
-        special.into_iter().chain(words).chain(letters.map(String::from)).collect();
-    model.text("tokenizer.ggml.model", "bert").texts("tokenizer.ggml.tokens", &tokens);
-    model.u32("tokenizer.ggml.token_type_count", 2);
-    for (id, name) in ["padding", "unknown", "bos", "seperator", "mask"].into_iter().enumerate() {
-        model.u32(&format!("tokenizer.ggml.{name}_token_id"), id as u32);
-    }
-    tokens.len() as u64
 }
 
 /// The keys that every family has.
@@ -479,57 +407,14 @@ pub fn adapter_of(model: &Gguf, seed: u64) -> Gguf {
     adapter
 }
 
-fn norm_with_bias(model: &mut Gguf, name: &str) {
-    model.ones(&format!("{name}.weight"), WIDTH).matrix(&format!("{name}.bias"), &[WIDTH]);
-}
-
-/// GPT-2's 256 byte tokens, a few merges and ChatML's special tokens; returns the size.
-fn bpe_vocabulary(model: &mut Gguf) -> u64 {
-    let mut tokens: Vec<String> = (0..=255).map(|byte| byte_char(byte).to_string()).collect();
-    let merges = ["h e", "l l", "he ll", "hell o", "Ġ w", "Ġ t"];
-    tokens.extend(merges.iter().map(|merge| merge.replace(' ', "")));
-    let mut types = vec![1; tokens.len()];
-    tokens.extend(["<|endoftext|>", "<|im_start|>", "<|im_end|>"].map(str::to_owned));
-    types.resize(tokens.len(), 3);
-    let n_vocab = tokens.len() as u32;
-    model.text("tokenizer.ggml.model", "gpt2").text("tokenizer.ggml.pre", "gpt-2");
-    model.texts("tokenizer.ggml.tokens", &tokens).texts("tokenizer.ggml.merges", &merges);
-    model.set("tokenizer.ggml.token_type", Value::I32s(types));
-    model
-        .u32("tokenizer.ggml.bos_token_id", n_vocab - 3)
-        .u32("tokenizer.ggml.eos_token_id", n_vocab - 1);
-    model.set("tokenizer.ggml.add_bos_token", Value::Bool(false));
-    model.text("tokenizer.chat_template", CHAT_TEMPLATE);
-    n_vocab.into()
-}
-
-/// GPT-2 shows bytes that are no printable character as others from U+0100 on.
-fn byte_char(byte: u8) -> char {
-    let printable = |byte: u8| matches!(byte, 33..=126 | 161..=172 | 174..=255);
-    match printable(byte) {
-        true => char::from(byte),
-        false => char::from_u32(256 + (0..byte).filter(|&other| !printable(other)).count() as u32)
-            .unwrap_or('?'),
+/// Matrices of one layer, each with a bias: name, rows and columns.
+fn biased(model: &mut Gguf, layer: u32, matrices: &[(&str, u64, u64)]) {
+    for &(base, rows, columns) in matrices {
+        model.matrix(&format!("blk.{layer}.{base}.weight"), &[rows, columns]);
+        model.ones(&format!("blk.{layer}.{base}.bias"), columns);
     }
 }
 
-/// Unknown, begin, end, 256 byte tokens and a few pieces; returns the size.
-fn spm_vocabulary(model: &mut Gguf) -> u64 {
-    let mut tokens: Vec<String> = ["<unk>", "<s>", "</s>"].map(str::to_owned).into();
-    tokens.extend((0..=255).map(|byte| format!("<0x{byte:02X}>")));
-    let mut types = vec![2, 3, 3];
-    types.resize(tokens.len(), 6);
-    tokens.extend(
-        ["▁", "h", "e", "l", "o", "he", "ll", "hell", "hello", "▁hello", "▁t", "t"]
-            .map(str::to_owned),
-    );
-    types.resize(tokens.len(), 1);
-    let scores = (0..tokens.len()).map(|id| -(id as f32)).collect();
-    model.text("tokenizer.ggml.model", "llama").texts("tokenizer.ggml.tokens", &tokens);
-    model
-        .set("tokenizer.ggml.scores", Value::F32s(scores))
-        .set("tokenizer.ggml.token_type", Value::I32s(types));
-    model.u32("tokenizer.ggml.bos_token_id", 1).u32("tokenizer.ggml.eos_token_id", 2);
-    model.text("tokenizer.chat_template", CHAT_TEMPLATE);
-    tokens.len() as u64
+fn norm_with_bias(model: &mut Gguf, name: &str) {
+    model.ones(&format!("{name}.weight"), WIDTH).matrix(&format!("{name}.bias"), &[WIDTH]);
 }
