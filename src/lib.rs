@@ -14,3 +14,4 @@ mod log;
 pub mod request;
 pub mod sampling;
 pub mod speech;
+pub mod store;
