@@ -118,6 +118,12 @@ impl Tokenizer for Bytes {
     }
 }
 
+/// What the script says that the model takes.
+pub(super) fn memory(script: &str) -> u64 {
+    let script: Value = serde_json::from_str(script).unwrap_or_default();
+    script["memory"].as_u64().unwrap_or(1_000)
+}
+
 pub(super) fn load(
     script: &str,
     options: &LoadOptions,

@@ -391,6 +391,38 @@ pub fn load(
     Ok(loaded)
 }
 
+/// What a model takes of memory, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Estimate {
+    bytes: u64,
+}
+
+impl Estimate {
+    /// All together.
+    pub fn total(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// Estimates it.
+pub fn estimate(path: &str, _options: &LoadOptions) -> Result<Estimate> {
+    #[cfg(feature = "fake")]
+    if let Some(script) = path.strip_prefix("fake:") {
+        return Ok(Estimate { bytes: fake::memory(script) });
+    }
+    let bytes = std::fs::metadata(path).map_or(0, |about| about.len());
+    Ok(Estimate { bytes })
+}
+
+/// Has the allocator give back to the system what it keeps for later.
+pub fn give_memory_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: takes a number; glibc locks what it touches.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 fn load_one(
     path: &str,
     options: &LoadOptions,

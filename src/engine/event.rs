@@ -81,6 +81,13 @@ pub enum Body {
     },
     /// Something is not as asked, such as the device; one line.
     Notice(String),
+    /// Something happened to a model that nobody asked for just then.
+    Model {
+        /// One line.
+        text: String,
+        /// The same as JSON.
+        json: String,
+    },
     /// The job's one end.
     End(Ending),
 }

@@ -44,7 +44,9 @@ impl<T: Work> Intake<T> {
         let place = Place::take(&self.waiting, self.setup.options.max_queue);
         let place = place.ok_or_else(|| self.full())?;
         let signal = self.setup.signal.clone();
-        Ok(Job::new(self.setup.options.event_queue, signal, Some(place), outcome))
+        let job = Job::new(self.setup.options.event_queue, signal, Some(place), outcome);
+        job.uses(self.setup.residence.enter());
+        Ok(job)
     }
 
     /// Has `job` stopped after `deadline`, from now on.
@@ -69,6 +71,8 @@ impl<T: Work> Intake<T> {
             tasks.send_timeout(task, PATIENCE).map_err(|_| self.full())?;
         }
         drop(tasks);
+        // Without native state a worker waits for this alone.
+        self.setup.signal.wake();
         // The workers may have emptied the channel for the last time before this task came.
         if self.setup.signal.is_shut_down() {
             job.request_stop(StopCause::Cancel);

@@ -13,6 +13,7 @@ use super::embedder::{Embeddings, Ranking};
 use super::event::{Body, Ending, Event};
 use super::model::Model;
 use super::queue::Queue;
+use super::residence::Use;
 use super::signal::Signal;
 use super::speech::Transcript;
 use super::states::StateResult;
@@ -95,6 +96,8 @@ struct State {
     listed: bool,
     queue: Option<Arc<Queue>>,
     place: Option<Place>,
+    /// The model is in use while it runs.
+    model: Option<Use>,
     outcome: Outcome,
 }
 
@@ -156,6 +159,7 @@ impl Job {
                 listed: false,
                 queue: None,
                 place,
+                model: None,
                 outcome,
             }),
             changed: Condvar::new(),
@@ -175,6 +179,11 @@ impl Job {
     /// Sets the embedder's word.
     pub fn set_tag(&self, tag: u64) {
         self.tag.store(tag, Ordering::Release);
+    }
+
+    /// Counts as a user of a model until it ends.
+    pub(super) fn uses(&self, model: Use) {
+        self.state.lock().model = Some(model);
     }
 
     // --- the worker's side ---
@@ -288,6 +297,27 @@ impl Job {
         }
     }
 
+    /// Queues an event; where the reader has fallen behind, in place of the oldest.
+    pub(super) fn push_newest(&self, event: Event) {
+        let mut state = self.state.lock();
+        if state.phase == Phase::Ended {
+            return;
+        }
+        if state.events.len() >= self.capacity {
+            state.events.pop_front();
+        }
+        state.events.push_back(event);
+        self.announce(&mut state);
+    }
+
+    /// How the job ended and when, as long as nobody has read it.
+    pub(super) fn unread_end(&self) -> Option<(Ending, Instant)> {
+        match self.state.lock().events.back() {
+            Some(Event { body: Body::End(ending), at }) => Some((ending.clone(), *at)),
+            _ => None,
+        }
+    }
+
     /// Ends the job, unless it has ended: then false, and `outcome` is dropped.
     pub fn finish(&self, ending: Ending, outcome: Option<Outcome>) -> bool {
         let mut state = self.state.lock();
@@ -317,7 +347,7 @@ impl Job {
     /// Queues the final event. Returns what nobody will read any more.
     fn end(&self, state: &mut State, ending: Ending) -> Option<Outcome> {
         state.phase = Phase::Ended;
-        state.place = None;
+        (state.place, state.model) = (None, None);
         if let Outcome::Completion(completion) = &mut state.outcome {
             completion.ended(&ending);
         }

@@ -4,8 +4,10 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use super::event::Ending;
 use super::slot::Slot;
 use super::task::Task;
+use crate::error::Error;
 
 /// Where a job stands: higher priority goes first, then who came first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,7 +86,7 @@ impl Line {
     }
 
     /// Drops tasks that ended while they waited, and hands out the jobs that should stop.
-    pub(super) fn take_stopped(&mut self) -> Vec<Slot> {
+    fn take_stopped(&mut self) -> Vec<Slot> {
         let is_stopped = |waiting: &Waiting| match waiting {
             Waiting::New(task) => task.job.is_ended(),
             Waiting::Ready(slot) => slot.job().wanted_end().is_some(),
@@ -97,6 +99,30 @@ impl Line {
             Waiting::Ready(slot) => Some(*slot),
         });
         slots.collect()
+    }
+
+    /// Whether somebody could go on at once, had it a slot.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.first(|_, _| false).is_some()
+    }
+
+    /// Ends all jobs by `error`.
+    pub(super) fn fail(&mut self, error: &Error) {
+        for waiting in std::mem::take(&mut self.waiting).into_values() {
+            let ending = Ending::Failed(error.clone());
+            match waiting {
+                Waiting::New(task) => drop(task.job.finish(ending, None)),
+                Waiting::Ready(slot) => slot.finish(ending),
+            }
+        }
+    }
+
+    /// Ends the jobs that should stop.
+    pub(super) fn retire_stopped(&mut self) {
+        for slot in self.take_stopped() {
+            let ending = slot.job().wanted_end();
+            slot.finish(ending.unwrap_or(Ending::Cancelled));
+        }
     }
 
     /// Hands out all jobs that had begun; new tasks are dropped, which ends them.

@@ -3,7 +3,9 @@
 
 mod adapters;
 mod answers;
+mod assembly;
 mod bans;
+mod budget;
 pub mod completion;
 mod conversation;
 mod drafter;
@@ -18,13 +20,17 @@ mod kv;
 mod line;
 mod logprobs;
 pub mod model;
+mod news;
 pub mod own_thread;
 mod pace;
 mod picker;
 mod prompt;
 pub mod queue;
+mod reload;
+mod residence;
 mod scheduler;
 mod scoring;
+mod service;
 mod signal;
 mod slot;
 mod speculation;
@@ -35,25 +41,38 @@ mod task;
 mod texts;
 mod timer;
 mod tokens;
+mod warm_up;
 mod worker;
 mod writer;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use serde_json::{json, Value};
 
+use self::budget::Budget;
 use self::job::{Job, Outcome};
 use self::model::{Model, Setup};
+use self::news::News;
+use self::residence::{Reason, Residence, Rules};
 use self::signal::Signal;
 use self::timer::Timer;
 use self::worker::{Load, Worker};
+use crate::backend;
 use crate::error::{Error, ErrorKind, Result};
+use crate::log;
 use crate::request::{EngineOptions, LoadOptions};
+
+/// How long a trim waits for one model's memory.
+const TRIM_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The owner of models and jobs. Dropping it is [`shut_down`](Self::shut_down).
 pub struct Engine {
     options: EngineOptions,
     timer: Arc<Timer>,
+    budget: Arc<Budget>,
+    news: Arc<News>,
     workers: Mutex<Workers>,
 }
 
@@ -66,7 +85,9 @@ struct Workers {
 impl Engine {
     /// An engine without models; it starts no thread before the first load.
     pub fn new(options: EngineOptions) -> Self {
-        Self { options, timer: Arc::default(), workers: Mutex::default() }
+        let budget = Budget::new(options.max_memory);
+        let (timer, news, workers) = (Arc::default(), Arc::default(), Mutex::default());
+        Self { options, timer, budget, news, workers }
     }
 
     /// Starts to load the model at `path`; the job then holds it.
@@ -75,6 +96,13 @@ impl Engine {
         let (signal, woken) = Signal::new();
         let deadline = options.deadline;
         let job = Job::new(self.options.event_queue, signal.clone(), None, Outcome::Nothing);
+        let rules = Rules {
+            pinned: options.pinned,
+            idle_timeout: options.idle_timeout.unwrap_or(self.options.idle_timeout),
+            check_interval: self.options.idle_check_interval,
+        };
+        let residence = Residence::new(path, signal.clone(), rules, Arc::clone(&self.news));
+        self.budget.join(&residence);
         let load = Load {
             path: path.to_owned(),
             options,
@@ -83,6 +111,8 @@ impl Engine {
                 options: self.options.clone(),
                 timer: Arc::clone(&self.timer),
                 signal: signal.clone(),
+                residence,
+                budget: Arc::clone(&self.budget),
             },
         };
         let mut workers = self.workers.lock();
@@ -104,6 +134,43 @@ impl Engine {
         model.has_timer(&self.timer)
     }
 
+    /// A job that tells of what happens to models unasked, until it is freed or the engine is.
+    pub fn events(&self) -> Result<Arc<Job>> {
+        self.news.subscribe(self.options.event_queue)
+    }
+
+    /// What `fluid_engine_info` says, as JSON.
+    pub fn info_json(&self) -> String {
+        let models = self.budget.tenants();
+        let models: Vec<Value> = models.iter().filter_map(|model| model.describe_whole()).collect();
+        let seconds = |time: Duration| time.as_secs_f64();
+        json!({
+            "max_memory_bytes": self.budget.limit(),
+            "memory_bytes": self.budget.taken(),
+            "idle_timeout": self.options.idle_timeout.map(seconds),
+            "idle_check_interval": seconds(self.options.idle_check_interval),
+            "models": models,
+        })
+        .to_string()
+    }
+
+    /// Has all models that nobody uses give their memory back, those that are pinned excepted, and
+    /// waits for it, in the log callback not. Returns what `fluid_engine_trim` says, as JSON.
+    pub fn trim(&self) -> String {
+        let mut asked = self.budget.tenants();
+        asked.retain(|model| model.ask(Reason::Trim));
+        let before: Vec<u64> = asked.iter().map(|model| model.tenancy().bytes).collect();
+        let waits = !log::is_writing() && !own_thread::is_ours();
+        let gone = |model: &Residence| waits && model.wait_gone(TRIM_PATIENCE);
+        let gone: Vec<bool> = asked.iter().map(|model| gone(model)).collect();
+        backend::give_memory_back();
+        let names =
+            asked.iter().zip(&gone).filter(|(_, &gone)| gone).map(|(model, _)| model.name());
+        let names: Vec<&str> = names.collect();
+        let bytes: u64 = before.iter().zip(&gone).filter(|(_, &gone)| gone).map(|(b, _)| b).sum();
+        json!({"unloaded": names, "bytes": bytes}).to_string()
+    }
+
     /// Cancels all jobs, frees all models and joins all threads. Native work that cannot be
     /// stopped is waited for.
     pub fn shut_down(&self) {
@@ -120,6 +187,7 @@ impl Engine {
             worker.stop();
         }
         self.timer.stop();
+        self.news.close();
     }
 }
 

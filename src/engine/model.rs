@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use serde_json::{json, Map, Value};
 
+use super::budget::Budget;
 use super::embedder::Embedder;
 use super::generator::Generator;
 use super::job::Job;
+use super::residence::Residence;
 use super::signal::Signal;
 use super::speech::Transcriber;
 use super::task::Input;
 use super::timer::Timer;
 use super::tokens::Words;
+use super::warm_up::WarmUp;
 use super::worker::Worker;
 use crate::audio;
 use crate::backend::ModelInfo;
@@ -28,6 +31,8 @@ pub(super) struct Setup {
     pub(super) options: EngineOptions,
     pub(super) timer: Arc<Timer>,
     pub(super) signal: Signal,
+    pub(super) residence: Arc<Residence>,
+    pub(super) budget: Arc<Budget>,
 }
 
 /// What a model can do.
@@ -65,6 +70,31 @@ impl Skill {
     }
 }
 
+impl Skill {
+    /// The least that has all parts of the native state used. What comes of it nobody reads.
+    fn first_use(&self) -> Result<Arc<Job>> {
+        match self {
+            Skill::Text(generator) => {
+                let request = r#"{"prompt": "Hello", "max_tokens": 1, "cache_prompt": false, "priority": -1000}"#;
+                generator.generate(GenerateRequest::parse(request)?)
+            }
+            Skill::Speech(transcriber) => {
+                let rate = audio::SAMPLE_RATE;
+                let samples = vec![0.0; rate as usize];
+                let silence = audio::Input::F32 { samples, rate, channels: 1 };
+                transcriber.transcribe(silence, TranscribeRequest::parse(r#"{"temperature": 0}"#)?)
+            }
+            Skill::Embedding(embedder) if embedder.capability() == "rerank" => {
+                let request = r#"{"query": "Hello", "documents": ["Hello"]}"#;
+                embedder.rerank(RerankRequest::parse(request)?)
+            }
+            Skill::Embedding(embedder) => {
+                embedder.embed(EmbedRequest::parse(r#"{"input": "Hello"}"#)?)
+            }
+        }
+    }
+}
+
 /// A loaded model. Dropping it cancels its jobs and waits until its memory is given back.
 pub struct Model {
     name: String,
@@ -72,6 +102,7 @@ pub struct Model {
     skill: Skill,
     words: Option<Words>,
     setup: Setup,
+    warm_up: WarmUp,
     worker: Arc<Worker>,
 }
 
@@ -95,7 +126,14 @@ impl Model {
         setup: Setup,
         worker: Arc<Worker>,
     ) -> Arc<Self> {
-        Arc::new(Self { name: info.name, details: info.details, skill, words, setup, worker })
+        let ModelInfo { name, details, .. } = info;
+        let warm_up = WarmUp::default();
+        Arc::new(Self { name, details, skill, words, setup, warm_up, worker })
+    }
+
+    /// Has the model used once, behind whatever else there is to do.
+    pub(super) fn warm_up(&self) {
+        self.warm_up.set(self.skill.first_use());
     }
 
     /// Whether `timer` is that of the model's engine, which is the engine's own.
@@ -115,6 +153,8 @@ impl Model {
         info.insert("name".into(), json!(self.name));
         info.insert("capabilities".into(), json!(self.skill.capabilities()));
         info.extend(self.details.clone());
+        info.insert("residence".into(), self.setup.residence.describe());
+        info.insert("warm_up".into(), self.warm_up.describe());
         match &self.skill {
             Skill::Text(generator) => generator.describe(&mut info),
             Skill::Speech(transcriber) => transcriber.describe(&mut info),

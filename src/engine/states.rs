@@ -71,6 +71,11 @@ impl Arrival {
         let result = StateResult { tokens, bytes: self.bytes, path };
         self.job.finish(Ending::Done, Some(Outcome::State(result)));
     }
+
+    /// Ends the job by `error`: the model did not come back for it.
+    pub(super) fn fail(self, error: &Error) {
+        self.job.finish(Ending::Failed(error.clone()), None);
+    }
 }
 
 /// Which sequences a model can save and take back, and who does it.

@@ -3,12 +3,15 @@
 
 use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use serde_json::{json, Value};
 
 use super::own_thread::OwnThread;
 use super::prompt::{check_words, longest_word};
+use super::residence::Residence;
 use crate::backend::Tokenizer;
 use crate::error::{Error, ErrorKind, Result};
+use crate::log;
 use crate::request::DetokenizeRequest;
 
 /// Characters of a word that any thread's stack has room for. Longer ones get a thread with a large
@@ -18,9 +21,22 @@ const STACK: usize = 512 << 20;
 
 /// A model's vocabulary, for as long as the model is there.
 #[derive(Clone)]
-pub(super) struct Words(pub(super) Weak<dyn Tokenizer>);
+pub(super) struct Words {
+    /// It goes with the native state, and comes back with it.
+    tokenizer: Arc<Mutex<Weak<dyn Tokenizer>>>,
+    residence: Arc<Residence>,
+}
 
 impl Words {
+    pub(super) fn new(tokenizer: Weak<dyn Tokenizer>, residence: Arc<Residence>) -> Self {
+        Self { tokenizer: Arc::new(Mutex::new(tokenizer)), residence }
+    }
+
+    /// The native state came back, and this with it.
+    pub(super) fn renew(&self, tokenizer: Weak<dyn Tokenizer>) {
+        *self.tokenizer.lock() = tokenizer;
+    }
+
     /// `text` as token ids; see [`Tokenizer::tokenize`]. Errors name the field `path`.
     pub(super) fn tokenize(
         &self,
@@ -100,8 +116,20 @@ impl Words {
         Ok(self.tokenizer()?.n_tokens())
     }
 
+    /// Waits for a model that was unloaded to be loaded again.
     fn tokenizer(&self) -> Result<Arc<dyn Tokenizer>> {
-        self.0.upgrade().ok_or_else(|| {
+        let here = || self.tokenizer.lock().upgrade();
+        if let Some(tokenizer) = here() {
+            return Ok(tokenizer);
+        }
+        if log::is_writing() {
+            let message =
+                "the model is not loaded just now, and the log callback cannot wait for it";
+            return Err(Error::new(ErrorKind::Busy, message));
+        }
+        let _use = self.residence.enter();
+        self.residence.recall()?;
+        here().ok_or_else(|| {
             Error::new(ErrorKind::InvalidHandle, "the model or its engine was freed")
         })
     }

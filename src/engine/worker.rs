@@ -5,32 +5,30 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
+use serde_json::json;
 
-use super::adapters::Adapters;
-use super::conversation::Conversation;
-use super::drafter::Drafter;
-use super::embedder::{Batcher, EmbedTask, Embedder};
+use super::assembly;
+use super::budget::{Claim, Patience};
 use super::errands::Errands;
 use super::event::{Body, Ending, Event};
-use super::generator::{Generator, Parts};
-use super::grammars::Grammars;
 use super::job::{Job, Outcome};
-use super::model::{Model, Setup, Skill};
+use super::model::{Model, Setup};
 use super::own_thread::OwnThread;
-use super::scheduler::Scheduler;
+use super::reload::Recipe;
+use super::residence::{Reason, Residence};
+use super::service::{Leave, Service};
 use super::signal::Signal;
-use super::speculation::Drafts;
-use super::speech::{self, SpeechTask, Transcriber};
-use super::states::States;
-use super::task::Task;
-use super::tokens::Words;
-use crate::backend::{self, Listener, Loaded, LoadedEmbedding, LoadedSpeech, LoadedText};
+use crate::backend::{self, Listener};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{self, log};
 use crate::request::LoadOptions;
+
+/// How long a worker waits before it tries again to load a model that did not come back.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Address space for a worker's stack. Some models' tokenisers recurse once or more for each
 /// character of a word; see `prompt::LONGEST_WORD`.
@@ -129,26 +127,10 @@ impl Worker {
 
     fn work(self: Arc<Self>, load: Load, woken: &Receiver<()>) {
         let Load { path, options, job, setup } = load;
-        let mut progress = |done: f32| {
-            job.push_progress(done);
-            job.stop_cause().is_none() && !self.signal.is_shut_down()
-        };
-        let mut notice = |text: String| {
-            log!(Warn, "{path}: {text}");
-            job.push(Event::now(Body::Notice(text)));
-        };
-        let listener = Listener { progress: &mut progress, notice: &mut notice };
-        let served = backend::load(&path, &options, self.signal.interrupt_flag(), listener)
-            .and_then(|loaded| match loaded {
-                None => Ok(None),
-                Some(Loaded::Text(loaded)) => {
-                    self.serve_text(*loaded, options, setup, &mut notice).map(Some)
-                }
-                Some(Loaded::Speech(loaded)) => Ok(Some(self.serve_speech(*loaded, setup))),
-                Some(Loaded::Embedding(loaded)) => self.serve_embedding(*loaded, setup).map(Some),
-            });
-        let (model, service) = match served {
-            Ok(Some(served)) => served,
+        let _closed = CloseOnDrop(&setup.residence);
+        let begun = Instant::now();
+        let made = match self.first_load(&path, options, &job, &setup) {
+            Ok(Some(made)) => made,
             Ok(None) => {
                 job.finish(Ending::Cancelled, None);
                 return;
@@ -159,132 +141,172 @@ impl Worker {
                 return;
             }
         };
-        log!(Info, "{path}: loaded");
+        let (claim, recipe, model, service) = made;
+        setup.residence.arrived(begun.elapsed());
+        if recipe.warms_up() {
+            model.warm_up();
+        }
         // Refused when the load was cancelled meanwhile: the model's drop then ends this thread.
         job.finish(Ending::Done, Some(Outcome::Model(model)));
         drop(job);
-        match service {
-            Service::Text(mut scheduler, tasks) => {
-                let _emptied = self.emptied(&tasks);
-                scheduler.run(&tasks, woken);
-            }
-            Service::Speech(loaded, tasks) => {
-                let _emptied = self.emptied(&tasks);
-                speech::run(&loaded, &tasks, woken, &self.signal);
-            }
-            Service::Embedding(mut batcher, tasks) => {
-                let _emptied = self.emptied(&tasks);
-                batcher.run(&tasks, woken);
+        // Dropped after the native state.
+        let mut claim = Some(claim);
+        let mut service = ClearOnDrop { service, worker: &self };
+        while let Leave::Rest(reason) = service.service.run(woken) {
+            self.rest(&mut *service.service, &setup, reason, &mut claim);
+            claim = self.wait_to_return(&mut *service.service, &setup, &recipe, woken);
+            if claim.is_none() {
+                break;
             }
         }
+        drop(service);
         log!(Info, "{path}: freed");
     }
 
-    fn serve_text(
+    /// Loads the model for its one job; `None` when that was stopped.
+    #[allow(clippy::type_complexity, reason = "taken apart by its one caller")]
+    fn first_load(
         self: &Arc<Self>,
-        loaded: LoadedText,
+        path: &str,
         options: LoadOptions,
-        setup: Setup,
-        notice: &mut dyn FnMut(String),
-    ) -> Result<(Arc<Model>, Service)> {
-        let LoadedText {
-            mut backend,
-            limits,
-            vocab,
-            tokenizer,
-            info,
-            fingerprint,
-            check_state,
-            adapters,
-            draft,
-        } = loaded;
-        let drafts = Drafts {
-            usual: options.speculative,
-            has_model: draft.is_some(),
-            possible: limits.n_drafted() > 0,
+        job: &Arc<Job>,
+        setup: &Setup,
+    ) -> Result<Option<(Claim, Recipe, Arc<Model>, Box<dyn Service>)>> {
+        let mut goes_on = || job.stop_cause().is_none() && !self.signal.is_shut_down();
+        let mut notice = |text: String| {
+            setup
+                .residence
+                .tell(&format!("{path}: {text}"), json!({"event": "notice", "message": text}));
+            job.push(Event::now(Body::Notice(text)));
         };
-        if !drafts.possible && (drafts.has_model || drafts.choose(None)?.is_some()) {
-            notice(Drafts::NOTICE.to_owned());
+        let (residence, budget) = (&setup.residence, &setup.budget);
+        let mut recipe = Recipe::new(path, options, budget.limit())?;
+        let bytes = recipe.bytes();
+        let Some(claim) = budget.claim(residence, bytes, Patience::None, &mut goes_on)? else {
+            return Ok(None);
+        };
+        let mut progress = |done: f32| {
+            job.push_progress(done);
+            goes_on()
+        };
+        let listener = Listener { progress: &mut progress, notice: &mut notice };
+        let flag = self.signal.interrupt_flag();
+        let Some(loaded) = backend::load(path, recipe.options(), flag, listener)? else {
+            return Ok(None);
+        };
+        recipe.settle(&loaded);
+        let errands = Arc::clone(&self.errands);
+        let parts = assembly::assemble(loaded, recipe.options(), setup, errands, &mut notice)?;
+        let model =
+            Model::new(parts.info, parts.skill, parts.words, setup.clone(), Arc::clone(self));
+        Ok(Some((claim, recipe, model, parts.service)))
+    }
+
+    /// Gives the native state up.
+    fn rest(
+        &self,
+        service: &mut dyn Service,
+        setup: &Setup,
+        reason: Reason,
+        claim: &mut Option<Claim>,
+    ) {
+        setup.residence.leaves();
+        service.rest();
+        backend::give_memory_back();
+        *claim = None;
+        setup.residence.left(reason);
+    }
+
+    /// Waits until somebody wants the native state, and loads it again. `None`: the worker should end.
+    fn wait_to_return(
+        &self,
+        service: &mut dyn Service,
+        setup: &Setup,
+        recipe: &Recipe,
+        woken: &Receiver<()>,
+    ) -> Option<Claim> {
+        let residence = &setup.residence;
+        loop {
+            self.signal.interrupt_flag().clear();
+            if self.signal.is_shut_down() {
+                return None;
+            }
+            if !service.is_wanted() && !residence.is_called() {
+                // An error would be a signal that nobody can give any more; this worker can.
+                let _ = woken.recv();
+                continue;
+            }
+            match self.load_again(service, setup, recipe) {
+                Ok(Some(claim)) => return Some(claim),
+                Ok(None) => residence.stays_away(None),
+                Err(error) => {
+                    log!(Error, "{}: load failed: {error}", residence.path());
+                    service.clear(Some(&error));
+                    residence.stays_away(Some(&error));
+                    // Somebody whose task is still on its way may want it at once.
+                    let _ = woken.recv_timeout(PAUSE);
+                }
+            }
         }
-        let tokenize = |text: &str| backend.tokenize(text, false);
-        let conversation = Conversation::new(&info, options.chat_template, &vocab, tokenize)?;
-        let backend = (backend, draft.map(Drafter::new));
-        let (vocab, adapters) = (Arc::new(vocab), Arc::new(Adapters::new(adapters)));
-        let (signal, errands) = (self.signal.clone(), Arc::clone(&self.errands));
-        let format = (fingerprint, check_state, Arc::clone(&adapters));
-        let (states, arrivals) = States::new(format, limits, vocab.len(), signal, errands);
-        let (signal, arrivals) = (self.signal.clone(), (Arc::clone(&states), arrivals));
-        let scheduler = Scheduler::new(backend, limits, Arc::clone(&vocab), signal, arrivals);
-        let grammars =
-            Grammars::new(Arc::clone(&vocab), self.signal.clone(), Arc::clone(&self.errands));
-        let words = Words(tokenizer);
-        let parts = Parts {
-            limits,
-            vocab,
-            adapters,
-            drafts,
-            conversation,
-            states,
-            grammars,
-            words: words.clone(),
+    }
+
+    /// Loads the native state again; `None` when nobody wants it any more.
+    fn load_again(
+        &self,
+        service: &mut dyn Service,
+        setup: &Setup,
+        recipe: &Recipe,
+    ) -> Result<Option<Claim>> {
+        let residence = &setup.residence;
+        let mut is_wanted = || {
+            let is_wanted = service.is_wanted() || residence.is_called();
+            is_wanted && !self.signal.is_shut_down()
         };
-        let (generator, tasks) = Generator::new(&info, parts, setup.clone());
-        let skill = Skill::Text(Box::new(generator));
-        let model = Model::new(info, skill, Some(words), setup, Arc::clone(self));
-        Ok((model, Service::Text(Box::new(scheduler), tasks)))
-    }
-
-    fn serve_speech(
-        self: &Arc<Self>,
-        mut loaded: LoadedSpeech,
-        setup: Setup,
-    ) -> (Arc<Model>, Service) {
-        let info = std::mem::take(&mut loaded.info);
-        let (transcriber, tasks) = Transcriber::new(&loaded, setup.clone());
-        let skill = Skill::Speech(Box::new(transcriber));
-        let model = Model::new(info, skill, None, setup, Arc::clone(self));
-        (model, Service::Speech(Box::new(loaded), tasks))
-    }
-
-    fn serve_embedding(
-        self: &Arc<Self>,
-        mut loaded: LoadedEmbedding,
-        setup: Setup,
-    ) -> Result<(Arc<Model>, Service)> {
-        let words = Words(loaded.tokenizer.clone());
-        let (embedder, tasks) = Embedder::new(&loaded, words.count()?, setup.clone());
-        let info = std::mem::take(&mut loaded.info);
-        let batcher = Batcher::new(loaded, self.signal.clone())?;
-        let skill = Skill::Embedding(Box::new(embedder));
-        let model = Model::new(info, skill, Some(words), setup, Arc::clone(self));
-        Ok((model, Service::Embedding(Box::new(batcher), tasks)))
-    }
-
-    fn emptied<'a, T>(&'a self, tasks: &'a Receiver<T>) -> EmptyOnDrop<'a, T> {
-        EmptyOnDrop { tasks, worker: self }
+        recipe.check()?;
+        let bytes = recipe.bytes();
+        let claim = setup.budget.claim(residence, bytes, Patience::Waits, &mut is_wanted)?;
+        let Some(claim) = claim else { return Ok(None) };
+        residence.comes_back();
+        let begun = Instant::now();
+        let mut progress = |_: f32| is_wanted();
+        let mut notice = |text: String| {
+            residence.tell(
+                &format!("{}: {text}", residence.path()),
+                json!({"event": "notice", "message": text}),
+            );
+        };
+        let listener = Listener { progress: &mut progress, notice: &mut notice };
+        let flag = self.signal.interrupt_flag();
+        let Some(loaded) = backend::load(residence.path(), recipe.options(), flag, listener)?
+        else {
+            return Ok(None);
+        };
+        service.revive(loaded)?;
+        residence.arrived(begun.elapsed());
+        Ok(Some(claim))
     }
 }
 
-/// What a worker does once its model is loaded.
-enum Service {
-    Text(Box<Scheduler>, Receiver<Task>),
-    Speech(Box<LoadedSpeech>, Receiver<SpeechTask>),
-    Embedding(Box<Batcher>, Receiver<EmbedTask>),
+/// Lets go of callers who wait for the model, when its worker ends.
+struct CloseOnDrop<'a>(&'a Residence);
+
+impl Drop for CloseOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
-/// Ends the tasks that are left in the channel, also when the worker panics. A task sent later
-/// finds the signal shut down (see `Intake::send`).
-struct EmptyOnDrop<'a, T> {
-    tasks: &'a Receiver<T>,
+/// Ends the jobs that are left, also when the worker panics. A task sent later finds the signal shut
+/// down (see `Intake::send`).
+struct ClearOnDrop<'a> {
+    service: Box<dyn Service>,
     worker: &'a Worker,
 }
 
-impl<T> Drop for EmptyOnDrop<'_, T> {
+impl Drop for ClearOnDrop<'_> {
     fn drop(&mut self) {
         self.worker.failed.fetch_or(std::thread::panicking(), Ordering::AcqRel);
         self.worker.signal.shut_down();
-        while let Ok(task) = self.tasks.try_recv() {
-            drop(task);
-        }
+        self.service.clear(None);
     }
 }

@@ -38,6 +38,9 @@ pub const FLUID_EVENT_REASONING: fluid_event_kind = 6;
 /// `{"index":0,"function":{"arguments":"..."}}` with the next piece. `text` is empty. `token` is the
 /// token's id; of a token that decides several things only the first event has it, others have -1.
 pub const FLUID_EVENT_TOOL_CALL: fluid_event_kind = 7;
+/// Something happened to a model of the engine: see `fluid_engine_events`. `text` tells it in one line,
+/// `json` for programs.
+pub const FLUID_EVENT_MODEL: fluid_event_kind = 8;
 /// The job's one end: `status` tells how, and `json` holds what `fluid_job_json` gives, which is
 /// plain text where the format asked for is one.
 pub const FLUID_EVENT_END: fluid_event_kind = 100;
@@ -65,7 +68,7 @@ pub struct fluid_event {
     pub text: *const c_char,
     /// Bytes of `text`, the NUL not counted; a text may hold a NUL itself.
     pub text_len: usize,
-    /// JSON with a NUL after it, in a final event, of a call of a tool, of a segment and of a language,
+    /// JSON with a NUL after it, in a final event, of a call of a tool, of a segment, a language and a model,
     /// and of other tokens with log-probabilities, which for those of calls are in the result only;
     /// empty in others, never `NULL`.
     pub json: *const c_char,
@@ -173,6 +176,10 @@ impl EventBox {
             Body::Notice(text) => {
                 raw.kind = FLUID_EVENT_NOTICE;
                 self.text = text.into_bytes();
+            }
+            Body::Model { text, json } => {
+                raw.kind = FLUID_EVENT_MODEL;
+                (self.text, self.json) = (text.into_bytes(), json.into_bytes());
             }
             Body::End(ending) => {
                 raw.kind = FLUID_EVENT_END;

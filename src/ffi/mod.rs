@@ -28,7 +28,9 @@ mod version;
 
 pub use audio::*;
 pub use embed::{fluid_embed, fluid_embed_start};
-pub use engine::{fluid_engine_free, fluid_engine_new};
+pub use engine::{
+    fluid_engine_events, fluid_engine_free, fluid_engine_info, fluid_engine_new, fluid_engine_trim,
+};
 pub use event::*;
 pub use floats::fluid_floats_free;
 pub use generate::{fluid_generate, fluid_generate_start};

@@ -50,6 +50,9 @@ pub(super) static MODELS: Table<Model> = Table::new(0xf1d2, "model");
 /// | `draft_options` | its `n_ctx`, `use_mmap` and options of the KV cache | `n_ctx` as this model's |
 /// | `speculative` | for requests that do not say it: see `fluid_generate` | off |
 /// | `chat_template` | a Jinja template in place of the model's own | the model's own |
+/// | `pinned` | the model's memory is given back with the model only | false |
+/// | `idle_timeout` | seconds without a job after which its memory is given back; 0 for never | the engine's |
+/// | `warm_up` | use the model once in the background when it is loaded; `fluid_model_info` has its status | false |
 /// | `deadline_ms` | give up after this time | none |
 ///
 /// `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` events and the final one, on this
@@ -146,8 +149,9 @@ unsafe fn start(
 /// `quantization`, `context_length` (of one job or text), `context_length_trained`, `n_parallel`,
 /// `embedding_length`, `layers`, `heads`, `heads_kv`, `vocabulary` (its size), `special_tokens`
 /// (ids by what they are for), `chat_template`, `pooling` and `dimensions` (of embedding models),
-/// `general` (what the file says of its origin, such as `license`), `backend`, `device`, `threads`
-/// and more. On success `*out_json` is owned by the caller, free with `fluid_string_free`.
+/// `general` (what the file says of its origin, such as `license`), `backend`, `device`, `threads`,
+/// `residence` (whether its weights are in memory: as in `fluid_engine_info`), `warm_up` (`status`: "off",
+/// "running", "done" or "failed"; `elapsed_seconds`) and more. On success `*out_json` is owned by the caller, free with `fluid_string_free`.
 ///
 /// # Safety
 /// `out_json` can be written to.

@@ -19,13 +19,34 @@ pub struct EngineOptions {
     pub max_queue: usize,
     /// Events that wait in one job for its reader, 1 to 65,536; then its slot pauses.
     pub event_queue: usize,
+    /// Bytes of memory that all models may take together; no limit without.
+    pub max_memory: Option<u64>,
+    /// A model that nobody has used for this time gives its memory back until it is used again.
+    pub idle_timeout: Option<Duration>,
+    /// How often that is looked at.
+    pub idle_check_interval: Duration,
 }
+
+/// What `idle_check_interval` is unless it is given.
+const CHECK_INTERVAL: Duration = Duration::from_secs(60);
+
+const GIBIBYTE: f64 = (1u64 << 30) as f64;
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { openvino: None, max_queue: 256, event_queue: 256 }
+        Self {
+            openvino: None,
+            max_queue: 256,
+            event_queue: 256,
+            max_memory: None,
+            idle_timeout: None,
+            idle_check_interval: CHECK_INTERVAL,
+        }
     }
 }
+
+const ENGINE_KEYS: &str = "max_queue, event_queue, openvino_library, max_memory, idle_timeout, \
+     idle_check_interval";
 
 impl EngineOptions {
     /// Reads `text`, a JSON object; an empty text means the defaults.
@@ -43,7 +64,13 @@ impl EngineOptions {
             options.event_queue = count as usize;
         }
         options.openvino = path(&mut fields, "openvino_library")?;
-        refuse_unknown(&fields, "max_queue, event_queue, openvino_library")?;
+        let gibibytes = fields.float("max_memory", 0.0..=1e6)?.filter(|&given| given > 0.0);
+        options.max_memory = gibibytes.map(|given| (f64::from(given) * GIBIBYTE) as u64);
+        options.idle_timeout = idle_timeout(&mut fields)?.flatten();
+        if let Some(seconds) = fields.float("idle_check_interval", 0.01..=86_400.0)? {
+            options.idle_check_interval = Duration::from_secs_f32(seconds);
+        }
+        refuse_unknown(&fields, ENGINE_KEYS)?;
         Ok(options)
     }
 }
@@ -87,6 +114,14 @@ pub struct LoadOptions {
     pub chat_template: Option<String>,
     /// The load ends with `FLUID_DEADLINE` after this time.
     pub deadline: Option<Duration>,
+    /// Whether the model's memory is given back with the model only.
+    pub pinned: bool,
+    /// [`EngineOptions::idle_timeout`] for this model: `Some(None)` is never.
+    pub idle_timeout: Option<Option<Duration>>,
+    /// Whether the model is used once in the background as soon as it is loaded.
+    pub warm_up: bool,
+    /// Sizes are chosen as if no more bytes than these were free; set by the engine.
+    pub memory: Option<u64>,
 }
 
 impl Default for LoadOptions {
@@ -109,12 +144,17 @@ impl Default for LoadOptions {
             speculative: None,
             chat_template: None,
             deadline: None,
+            pinned: false,
+            idle_timeout: None,
+            warm_up: false,
+            memory: None,
         }
     }
 }
 
 const LOAD_KEYS: &str = "n_ctx, n_parallel, n_ubatch, embedding, use_mmap, device, cache_dir, \
-     inference_precision, vad_model, lora, draft_model, draft_options, speculative, chat_template, deadline_ms";
+     inference_precision, vad_model, lora, draft_model, draft_options, speculative, chat_template, deadline_ms, \
+     pinned, idle_timeout, warm_up";
 
 impl LoadOptions {
     /// Reads `text`, a JSON object; an empty text means the defaults.
@@ -140,6 +180,9 @@ impl LoadOptions {
         }
         options.chat_template = fields.string("chat_template")?.map(str::to_owned);
         options.deadline = deadline(&mut fields)?;
+        options.pinned = fields.boolean("pinned")?.unwrap_or(false);
+        options.idle_timeout = idle_timeout(&mut fields)?;
+        options.warm_up = fields.boolean("warm_up")?.unwrap_or(false);
         if let Some(device) = device(&mut fields)? {
             options.device = device;
         }
@@ -172,6 +215,12 @@ impl LoadOptions {
 pub(super) fn deadline(fields: &mut Fields<'_>) -> Result<Option<Duration>> {
     let limit = fields.integer("deadline_ms", 1..=2_592_000_000)?;
     Ok(limit.map(|ms| Duration::from_millis(ms as u64)))
+}
+
+/// `idle_timeout` in seconds, up to a year; `Some(None)` for 0, which is never.
+fn idle_timeout(fields: &mut Fields<'_>) -> Result<Option<Option<Duration>>> {
+    let seconds = fields.float("idle_timeout", 0.0..=31_536_000.0)?;
+    Ok(seconds.map(|given| (given > 0.0).then(|| Duration::from_secs_f32(given))))
 }
 
 /// A path that is not empty.

@@ -15,6 +15,8 @@ use super::task::{EmbedTask, Reader};
 use crate::backend::{EmbeddingLimits, EmbeddingModel, LoadedEmbedding, Output, Tokenizer};
 use crate::engine::event::Ending;
 use crate::engine::pace::Pace;
+use crate::engine::residence::Residence;
+use crate::engine::service::Leave;
 use crate::engine::signal::Signal;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -43,6 +45,9 @@ pub(in crate::engine) struct Batcher {
     output: Output,
     tokenizer: Arc<dyn Tokenizer>,
     signal: Signal,
+    residence: Arc<Residence>,
+    /// Tasks that came while there was no native state.
+    held: VecDeque<EmbedTask>,
     /// In the order they came, but the first has been first for the longest time.
     active: VecDeque<Active>,
     pace: Pace,
@@ -57,7 +62,13 @@ struct Share {
 }
 
 impl Batcher {
-    pub(in crate::engine) fn new(loaded: LoadedEmbedding, signal: Signal) -> Result<Self> {
+    /// Begins with the tasks in `held`.
+    pub(in crate::engine) fn new(
+        loaded: LoadedEmbedding,
+        signal: Signal,
+        residence: Arc<Residence>,
+        held: VecDeque<EmbedTask>,
+    ) -> Result<Self> {
         let LoadedEmbedding { model, limits, output, tokenizer, .. } = loaded;
         let tokenizer = tokenizer.upgrade().ok_or_else(|| {
             Error::new(ErrorKind::Internal, "a model came without its vocabulary")
@@ -68,32 +79,52 @@ impl Batcher {
             limits,
             output,
             signal,
+            residence,
+            held,
             active: VecDeque::new(),
             pace: Pace::default(),
             interrupted: false,
         })
     }
 
-    /// Works until the signal says to shut down; jobs that are left end as cancelled.
-    pub(in crate::engine) fn run(&mut self, tasks: &Receiver<EmbedTask>, woken: &Receiver<()>) {
-        self.work(tasks, woken);
+    /// Works until the signal says to shut down, and then ends what is left as cancelled; or until
+    /// the native state should go, and then has no running jobs.
+    pub(in crate::engine) fn run(
+        &mut self,
+        tasks: &Receiver<EmbedTask>,
+        woken: &Receiver<()>,
+    ) -> Leave {
+        let leave = self.work(tasks, woken);
         for active in self.active.drain(..) {
             active.finish(Ending::Cancelled);
         }
+        leave
     }
 
-    fn work(&mut self, tasks: &Receiver<EmbedTask>, woken: &Receiver<()>) {
+    /// The tasks it has not begun with.
+    pub(in crate::engine) fn into_held(self) -> VecDeque<EmbedTask> {
+        self.held
+    }
+
+    fn work(&mut self, tasks: &Receiver<EmbedTask>, woken: &Receiver<()>) -> Leave {
         loop {
             // Cleared before the jobs are looked at: a stop that comes later raises it again.
             self.signal.interrupt_flag().clear();
-            if self.signal.is_shut_down() || !self.collect(tasks) {
-                return;
+            let leaves = self.residence.due();
+            if self.signal.is_shut_down() || (leaves.is_none() && !self.collect(tasks)) {
+                return Leave::ShutDown;
             }
             self.retire(|active| active.stop_cause());
             self.tokenise();
             self.compute();
-            if self.active.is_empty() && !self.wait(tasks, woken) {
-                return;
+            if !self.active.is_empty() {
+                continue;
+            }
+            if let Some(reason) = leaves {
+                return Leave::Rest(reason);
+            }
+            if !self.wait(tasks, woken) {
+                return Leave::ShutDown;
             }
         }
     }
@@ -101,6 +132,10 @@ impl Batcher {
     /// Takes over what callers have sent. False: nobody can send any more.
     fn collect(&mut self, tasks: &Receiver<EmbedTask>) -> bool {
         while self.active.len() < MOST_JOBS {
+            if let Some(task) = self.held.pop_front() {
+                self.admit(task);
+                continue;
+            }
             match tasks.try_recv() {
                 Ok(task) => self.admit(task),
                 Err(TryRecvError::Empty) => return true,
@@ -117,6 +152,7 @@ impl Batcher {
                 Err(_) => return false,
             },
             recv(woken) -> _ => {}
+            default(self.residence.until_look()) => {}
         }
         true
     }

@@ -77,6 +77,12 @@ impl Scheduler {
         slow.next().map(|(&turn, _)| turn)
     }
 
+    /// Takes the slots of the running jobs whose readers are slow. False: there are none.
+    pub(super) fn park_slow(&mut self) -> bool {
+        let slow = std::iter::from_fn(|| self.last_slow().inspect(|&turn| self.park(turn)));
+        slow.count() > 0
+    }
+
     /// Takes the slot of a running job, which waits in line for another; what it computed stays
     /// in the cache until memory is wanted.
     pub(super) fn park(&mut self, turn: Turn) {

@@ -22,6 +22,8 @@ use super::event::Ending;
 use super::kv::{KvCache, Prefix};
 use super::line::{Line, Turn};
 use super::pace::Pace;
+use super::residence::Residence;
+use super::service::Leave;
 use super::signal::Signal;
 use super::slot::Slot;
 use super::states::{Arrival, States};
@@ -31,8 +33,16 @@ use crate::backend::{Backend, BatchToken, Limits, Vocab};
 /// How long a job whose reader is slow may keep others from its slot and its cells.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How long a worker without work waits before it looks around unasked.
-const IDLE: Duration = Duration::from_secs(3_600);
+/// What a scheduler keeps of the model when the native state goes, and takes over with the next one.
+#[derive(Clone)]
+pub(super) struct Kit {
+    pub(super) limits: Limits,
+    pub(super) vocab: Arc<Vocab>,
+    pub(super) signal: Signal,
+    pub(super) residence: Arc<Residence>,
+    pub(super) states: Arc<States>,
+    pub(super) arrivals: Receiver<Arrival>,
+}
 
 pub(super) struct Scheduler {
     backend: Box<dyn Backend>,
@@ -40,6 +50,7 @@ pub(super) struct Scheduler {
     limits: Limits,
     vocab: Arc<Vocab>,
     signal: Signal,
+    residence: Arc<Residence>,
     states: Arc<States>,
     arrivals: Receiver<Arrival>,
     kv: KvCache,
@@ -57,24 +68,25 @@ pub(super) struct Scheduler {
 }
 
 impl Scheduler {
+    /// Goes on with those who stand in `line`.
     pub(super) fn new(
         (backend, drafter): (Box<dyn Backend>, Option<Drafter>),
-        limits: Limits,
-        vocab: Arc<Vocab>,
-        signal: Signal,
-        (states, arrivals): (Arc<States>, Receiver<Arrival>),
+        kit: Kit,
+        line: Line,
     ) -> Self {
+        let Kit { limits, vocab, signal, residence, states, arrivals } = kit;
         Self {
             backend,
             drafter,
             limits,
             vocab,
             signal,
+            residence,
             states,
             arrivals,
             kv: KvCache::new(limits),
             pace: Pace::default(),
-            line: Line::default(),
+            line,
             running: BTreeMap::new(),
             rounds: Rounds::default(),
             batch: Vec::new(),
@@ -84,29 +96,44 @@ impl Scheduler {
         }
     }
 
-    /// Works until the signal says to shut down; jobs that are left end as cancelled.
-    pub(super) fn run(&mut self, tasks: &Receiver<Task>, woken: &Receiver<()>) {
-        self.work(tasks, woken);
-        let running = std::mem::take(&mut self.running).into_values();
-        for slot in running.chain(self.line.clear()) {
-            slot.finish(Ending::Cancelled);
+    /// Works until the signal says to shut down, and then ends what is left as cancelled; or until
+    /// the native state should go, and then has no running jobs.
+    pub(super) fn run(&mut self, tasks: &Receiver<Task>, woken: &Receiver<()>) -> Leave {
+        let leave = self.work(tasks, woken);
+        if leave == Leave::ShutDown {
+            let running = std::mem::take(&mut self.running).into_values();
+            for slot in running.chain(self.line.clear()) {
+                slot.finish(Ending::Cancelled);
+            }
         }
+        leave
     }
 
-    fn work(&mut self, tasks: &Receiver<Task>, woken: &Receiver<()>) {
+    /// Those who wait, without the native state.
+    pub(super) fn into_line(self) -> Line {
+        self.line
+    }
+
+    fn work(&mut self, tasks: &Receiver<Task>, woken: &Receiver<()>) -> Leave {
         loop {
             // Cleared before the jobs are looked at: a stop that comes later raises it again.
             self.signal.interrupt_flag().clear();
             if self.signal.is_shut_down() || !self.collect(tasks) {
-                return;
+                return Leave::ShutDown;
             }
             self.retire_stopped();
-            let admitted = self.admit();
+            let leaves = self.residence.due();
+            let admitted = match leaves {
+                None => self.admit(),
+                Some(reason) if self.running.is_empty() => return Leave::Rest(reason),
+                Some(_) => self.park_slow(),
+            };
             self.close_gap();
             let computed = self.take_turn();
             let handed_over = self.hand_over();
-            if !admitted && !computed && !handed_over && !self.wait(tasks, woken) {
-                return;
+            let worked = admitted || computed || handed_over;
+            if !worked && !self.wait(tasks, woken, leaves.is_some()) {
+                return Leave::ShutDown;
             }
         }
     }
@@ -127,23 +154,24 @@ impl Scheduler {
         }
     }
 
-    fn wait(&mut self, tasks: &Receiver<Task>, woken: &Receiver<()>) -> bool {
+    /// Waits for something to do. False: nobody can send any more.
+    fn wait(&mut self, tasks: &Receiver<Task>, woken: &Receiver<()>, leaves: bool) -> bool {
+        // Those whose readers are slow are looked after, here in line or while all should go.
+        let is_watched = leaves || !self.line.is_empty();
+        let limit = if is_watched { GRACE } else { self.residence.until_look() };
         select! {
             recv(tasks) -> task => match task {
                 Ok(task) => self.line.join(task),
                 Err(_) => return false,
             },
             recv(woken) -> _ => {}
-            default(if self.line.is_empty() { IDLE } else { GRACE }) => {}
+            default(limit) => {}
         }
         true
     }
 
     fn retire_stopped(&mut self) {
-        for slot in self.line.take_stopped() {
-            let ending = slot.job().wanted_end();
-            slot.finish(ending.unwrap_or(Ending::Cancelled));
-        }
+        self.line.retire_stopped();
         let stopped = self
             .running
             .iter()

@@ -9,10 +9,12 @@ mod transcript;
 mod transcription;
 mod watch;
 
+use std::collections::VecDeque;
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::{select, Receiver};
+use parking_lot::Mutex;
 use serde_json::{json, Map, Value};
 
 pub(super) use self::transcript::Transcript;
@@ -22,6 +24,8 @@ use super::intake::{Intake, Work};
 use super::job::{Job, Outcome};
 use super::model::Setup;
 use super::own_thread::OwnThread;
+use super::residence::Residence;
+use super::service::Leave;
 use super::signal::Signal;
 use crate::audio;
 use crate::backend::{LoadedSpeech, SpeechSession};
@@ -128,45 +132,65 @@ fn spoken_task(task: Task) -> prompt::Task {
     }
 }
 
+/// Where a model's threads find their tasks.
+pub(super) struct Inbox<'a> {
+    /// Those that came while there was no native state.
+    pub(super) held: &'a Mutex<VecDeque<SpeechTask>>,
+    pub(super) tasks: &'a Receiver<SpeechTask>,
+    pub(super) woken: &'a Receiver<()>,
+    /// Why one of them left off; all do then.
+    pub(super) left: OnceLock<Leave>,
+}
+
 /// Carries out tasks on this thread and as many more as run side by side, until the signal says to
-/// shut down.
+/// shut down, or the native state should go.
 pub(super) fn run(
     loaded: &LoadedSpeech,
-    tasks: &Receiver<SpeechTask>,
-    woken: &Receiver<()>,
+    inbox: &Inbox<'_>,
     signal: &Signal,
-) {
+    residence: &Residence,
+) -> Leave {
     std::thread::scope(|scope| {
         for _ in 1..loaded.n_parallel {
             let thread = std::thread::Builder::new().name("fluid-speech".into());
             let work = || {
                 OwnThread::default().enter();
-                work(loaded, tasks, woken, signal);
+                work(loaded, inbox, signal, residence);
             };
             if let Err(error) = thread.spawn_scoped(scope, work) {
                 log!(Warn, "fewer transcriptions side by side: cannot start a thread: {error}");
                 break;
             }
         }
-        work(loaded, tasks, woken, signal);
+        work(loaded, inbox, signal, residence);
     });
+    inbox.left.get().copied().unwrap_or(Leave::ShutDown)
 }
 
-fn work(
-    loaded: &LoadedSpeech,
-    tasks: &Receiver<SpeechTask>,
-    woken: &Receiver<()>,
-    signal: &Signal,
-) {
+fn work(loaded: &LoadedSpeech, inbox: &Inbox<'_>, signal: &Signal, residence: &Residence) {
     // Made for the first task; a thread that never has one needs no memory.
     let mut session = None;
-    while !signal.is_shut_down() {
+    while inbox.left.get().is_none() {
+        if signal.is_shut_down() {
+            inbox.left.get_or_init(|| Leave::ShutDown);
+            break;
+        }
+        if let Some(reason) = residence.due() {
+            inbox.left.get_or_init(|| Leave::Rest(reason));
+            break;
+        }
+        let held = inbox.held.lock().pop_front();
+        if let Some(task) = held {
+            carry_out(loaded, task, &mut session, inbox.tasks, signal);
+            continue;
+        }
         select! {
-            recv(tasks) -> task => match task {
-                Ok(task) => carry_out(loaded, task, &mut session, tasks, signal),
+            recv(inbox.tasks) -> task => match task {
+                Ok(task) => carry_out(loaded, task, &mut session, inbox.tasks, signal),
                 Err(_) => break,
             },
-            recv(woken) -> _ => {}
+            recv(inbox.woken) -> _ => {}
+            default(residence.until_look()) => {}
         }
     }
     // One wake-up reaches one thread; this one hands it on.
