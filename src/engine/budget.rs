@@ -66,6 +66,12 @@ impl Budget {
         self.limit
     }
 
+    /// Bytes that `tenant` could have at most, were all others gone that are not pinned.
+    pub(super) fn most(&self, tenant: &Residence) -> Option<u64> {
+        let pinned = self.others(&self.book.lock(), tenant).sum(|_, other| other.is_pinned());
+        Some(self.limit?.saturating_sub(pinned))
+    }
+
     /// Bytes that are claimed.
     pub(super) fn taken(&self) -> u64 {
         self.book.lock().taken
@@ -133,9 +139,7 @@ impl Budget {
         if bytes <= free {
             return Ok(true);
         }
-        let others = book.tenants.iter().filter_map(Weak::upgrade);
-        let others = others.filter(|other| !std::ptr::eq(&raw const **other, tenant));
-        let mut others = Others(others.map(|other| (other.tenancy(), other)).collect());
+        let mut others = self.others(book, tenant);
         let coming = others.sum(|them, _| them.leaving);
         let idle = others.sum(|them, _| them.movable && !them.leaving && !them.busy);
         let pinned = others.sum(|_, other| other.is_pinned());
@@ -148,6 +152,12 @@ impl Budget {
         }
         others.ask(bytes.saturating_sub(free + coming));
         Ok(false)
+    }
+
+    fn others(&self, book: &Book, tenant: &Residence) -> Others {
+        let others = book.tenants.iter().filter_map(Weak::upgrade);
+        let others = others.filter(|other| !std::ptr::eq(&raw const **other, tenant));
+        Others(others.map(|other| (other.tenancy(), other)).collect())
     }
 }
 

@@ -28,7 +28,7 @@ struct Stamp {
 }
 
 impl Recipe {
-    /// For a first load under a budget of `limit` bytes.
+    /// For a first load that has `limit` bytes at most.
     pub(super) fn new(path: &str, mut options: LoadOptions, limit: Option<u64>) -> Result<Self> {
         options.memory = limit;
         // Without a budget nothing depends on it: what is wrong with the file, the load will tell.

@@ -118,6 +118,7 @@ impl Drop for Use {
 pub(super) struct Tenancy {
     /// What it takes; 0 without native state.
     pub(super) bytes: u64,
+    /// It has jobs, or is being loaded.
     pub(super) busy: bool,
     /// It was asked to give its memory back, and will.
     pub(super) leaving: bool,
@@ -213,8 +214,8 @@ impl Residence {
         let state = self.state.lock();
         let phase = match state.phase {
             Phase::Loading => "loading",
-            Phase::Loaded => "loaded",
-            Phase::Leaving | Phase::Unloaded => "unloaded",
+            Phase::Loaded | Phase::Leaving => "loaded",
+            Phase::Unloaded => "unloaded",
         };
         let idle = if state.users > 0 { 0.0 } else { state.last_used.elapsed().as_secs_f64() };
         json!({
@@ -233,7 +234,7 @@ impl Residence {
         let state = self.state.lock();
         Tenancy {
             bytes: if state.phase == Phase::Unloaded { 0 } else { state.bytes },
-            busy: state.users > 0,
+            busy: state.users > 0 || state.phase == Phase::Loading,
             leaving: state.asked.is_some() || state.phase == Phase::Leaving,
             movable: state.phase == Phase::Loaded && !self.rules.pinned,
             last_used: state.last_used,
@@ -332,6 +333,7 @@ impl Residence {
         let bytes = state.bytes;
         self.changed.notify_all();
         drop(state);
+        log!(Info, "{}: unloaded ({})", self.path, reason.name());
         let why = match reason {
             Reason::Idle => "nobody used it",
             Reason::Memory => "another model needs the memory",
@@ -360,6 +362,7 @@ impl Residence {
         let bytes = state.bytes;
         self.changed.notify_all();
         drop(state);
+        log!(Info, "{}: loaded", self.path);
         let seconds = time.as_secs_f64();
         self.tell(
             &format!("{} is loaded", self.name),
@@ -376,6 +379,7 @@ impl Residence {
         self.changed.notify_all();
         drop(state);
         if let Some(error) = error {
+            log!(Error, "{}: load failed: {error}", self.path);
             let text = format!("{} could not be loaded: {error}", self.name);
             self.tell(&text, json!({"event": "load_failed", "message": error.message()}));
         }
@@ -389,9 +393,15 @@ impl Residence {
         self.changed.notify_all();
     }
 
+    /// A load does not go as asked.
+    pub(super) fn notice(&self, text: &str) {
+        log!(Warn, "{}: {text}", self.path);
+        let what = json!({"event": "notice", "message": text});
+        self.tell(&format!("{}: {text}", self.name), what);
+    }
+
     /// Tells the engine's readers of the model.
-    pub(super) fn tell(&self, text: &str, mut what: Value) {
-        log!(Info, "{text}");
+    fn tell(&self, text: &str, mut what: Value) {
         what["model"] = json!(self.name);
         what["path"] = json!(self.path);
         self.news.tell(text, &what);

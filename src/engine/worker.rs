@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
-use serde_json::json;
 
 use super::assembly;
 use super::budget::{Claim, Patience};
@@ -174,13 +173,11 @@ impl Worker {
     ) -> Result<Option<(Claim, Recipe, Arc<Model>, Box<dyn Service>)>> {
         let mut goes_on = || job.stop_cause().is_none() && !self.signal.is_shut_down();
         let mut notice = |text: String| {
-            setup
-                .residence
-                .tell(&format!("{path}: {text}"), json!({"event": "notice", "message": text}));
+            setup.residence.notice(&text);
             job.push(Event::now(Body::Notice(text)));
         };
         let (residence, budget) = (&setup.residence, &setup.budget);
-        let mut recipe = Recipe::new(path, options, budget.limit())?;
+        let mut recipe = Recipe::new(path, options, budget.most(residence))?;
         let bytes = recipe.bytes();
         let Some(claim) = budget.claim(residence, bytes, Patience::None, &mut goes_on)? else {
             return Ok(None);
@@ -240,7 +237,6 @@ impl Worker {
                 Ok(Some(claim)) => return Some(claim),
                 Ok(None) => residence.stays_away(None),
                 Err(error) => {
-                    log!(Error, "{}: load failed: {error}", residence.path());
                     service.clear(Some(&error));
                     residence.stays_away(Some(&error));
                     // Somebody whose task is still on its way may want it at once.
@@ -269,12 +265,7 @@ impl Worker {
         residence.comes_back();
         let begun = Instant::now();
         let mut progress = |_: f32| is_wanted();
-        let mut notice = |text: String| {
-            residence.tell(
-                &format!("{}: {text}", residence.path()),
-                json!({"event": "notice", "message": text}),
-            );
-        };
+        let mut notice = |text: String| residence.notice(&text);
         let listener = Listener { progress: &mut progress, notice: &mut notice };
         let flag = self.signal.interrupt_flag();
         let Some(loaded) = backend::load(residence.path(), recipe.options(), flag, listener)?

@@ -237,6 +237,32 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// `fluid_engine_info`.
+    pub fn info(&self) -> Value {
+        let mut json = null_mut();
+        // SAFETY: a place for the string.
+        ok(unsafe { fluid_engine_info(self.0, &mut json) });
+        take_json(json)
+    }
+
+    /// `fluid_engine_trim`.
+    pub fn trim(&self) -> Value {
+        let mut json = null_mut();
+        // SAFETY: a place for the string.
+        ok(unsafe { fluid_engine_trim(self.0, &mut json) });
+        take_json(json)
+    }
+
+    /// `fluid_engine_events`.
+    pub fn events(&self) -> Job {
+        let mut job = null_mut();
+        // SAFETY: a place for the handle.
+        ok(unsafe { fluid_engine_events(self.0, &mut job) });
+        Job::from_raw(job)
+    }
+}
+
 impl Drop for Engine {
     fn drop(&mut self) {
         let status = fluid_engine_free(self.0);
@@ -303,6 +329,11 @@ unsafe extern "C" fn on_event(event: *const fluid_event, user_data: *mut c_void)
 impl Model {
     pub fn raw(&self) -> *mut fluid_model {
         self.0
+    }
+
+    /// Whether its native state is in memory: "loading", "loaded" or "unloaded".
+    pub fn state(&self) -> String {
+        self.info()["residence"]["state"].as_str().expect("a state").to_owned()
     }
 
     pub fn info(&self) -> Value {
