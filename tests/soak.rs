@@ -89,6 +89,36 @@ fn soak(name: &str, model: &Model, count: usize) {
     assert!(last <= first.map(|first| first + SWING), "{name}: memory grows: {memory:?}");
 }
 
+/// Three models of which two fit, each used by its own thread, while idle ones are trimmed.
+fn take_turns(count: usize) {
+    let engine =
+        Engine::new(r#"{"max_memory": 1.0, "idle_timeout": 0.02, "idle_check_interval": 0.01}"#);
+    let script = r#"fake:{"hashed": true, "token_us": 20, "load_ms": 1, "memory": 450000000}"#;
+    let options = r#"{"n_parallel": 4, "n_ctx": 128, "cache_ram_mb": 2}"#;
+    let models = [0, 1, 2].map(|_| engine.load(script, options));
+    let turn = |seed: u64| {
+        std::thread::scope(|scope| {
+            for (index, model) in (0..).zip(&models) {
+                scope.spawn(move || run(model, count / LOOKS / 3, &mut Dice::new(seed + index)));
+            }
+            for _ in 0..5 {
+                std::thread::sleep(std::time::Duration::from_millis(3));
+                engine.trim();
+            }
+        });
+        held().2
+    };
+    turn(0);
+    let (threads, files, _) = held();
+    let memory: Vec<u64> = (1..=LOOKS as u64).map(|seed| turn(10 * seed)).collect();
+    let (threads_now, files_now, _) = held();
+    assert_eq!((threads_now, files_now), (threads, files), "taking turns: threads, open files");
+    let (first, last) = memory.split_at(LOOKS / 2);
+    let (first, last) = (first.iter().min().copied(), last.iter().min().copied());
+    eprintln!("taking turns, {count} jobs: {first:?}, then {last:?} KiB at least");
+    assert!(last <= first.map(|first| first + SWING), "taking turns: memory grows: {memory:?}");
+}
+
 #[test]
 fn two_thousand_jobs_with_random_cancels_leave_nothing_behind() {
     use_one_arena();
@@ -104,6 +134,7 @@ fn two_thousand_jobs_with_random_cancels_leave_nothing_behind() {
             let model = engine.load(&script, options);
             soak(&script, &model, 2_000);
         }
+        take_turns(if is_full { 20_000 } else { 1_200 });
         // States of 23 kB a token fill two MiB with the first jobs.
         let model = engine.load(&smollm2_path(), options);
         soak("SmolLM2", &model, if is_full { 2_000 } else { 60 });
