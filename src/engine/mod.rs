@@ -6,6 +6,7 @@ mod answers;
 mod bans;
 pub mod completion;
 mod conversation;
+pub mod devices;
 mod drafter;
 mod embedder;
 mod errands;
@@ -31,6 +32,7 @@ mod speculation;
 mod speech;
 mod state_file;
 mod states;
+pub mod survey;
 mod task;
 mod texts;
 mod timer;
@@ -67,6 +69,11 @@ impl Engine {
     /// An engine without models; it starts no thread before the first load.
     pub fn new(options: EngineOptions) -> Self {
         Self { options, timer: Arc::default(), workers: Mutex::default() }
+    }
+
+    /// The options it was made with.
+    pub fn options(&self) -> &EngineOptions {
+        &self.options
     }
 
     /// Starts to load the model at `path`; the job then holds it.
