@@ -42,8 +42,9 @@
  *   not from inside the log callback       fluid_log_set, and what waits: fluid_load_model,
  *     (FLUID_ERROR_BUSY):                  fluid_generate, fluid_transcribe, fluid_embed,
  *                                          fluid_rerank, fluid_model_save_state,
- *                                          fluid_model_restore_state, fluid_job_next and
- *                                          fluid_queue_next with a timeout other than 0
+ *                                          fluid_model_restore_state, fluid_devices, fluid_doctor,
+ *                                          fluid_job_next and fluid_queue_next with a timeout
+ *                                          other than 0
  *   Event callbacks run on the thread that made the blocking call, and every function may be
  *   called from inside. The log callback runs on any thread; frees inside it do not wait.
  *   Leave a callback by returning: no longjmp, no pthread_exit, no cancellation of the thread.
@@ -405,6 +406,64 @@ fluid_status fluid_engine_trim(struct fluid_engine *engine,
 // Errors: `FLUID_ERROR_INVALID_HANDLE` when it was freed before.
 fluid_status fluid_engine_free(struct fluid_engine *engine);
 
+// Lists what models can run on, as a JSON object:
+//
+// - `cpu`: `name`, `architecture`, `instructions` (sets that kernels are written for, as far as this
+//   processor has them), `instructions_needed` by this build and `instructions_missing` of these,
+//   `physical_cores` and `logical_cores` of the machine, `usable_cores` for this process,
+//   `memory_bytes`, `memory_available_bytes`, and `container` with its limits
+//   (`memory_limit_bytes`, `memory_used_bytes`, `cpus`) or null;
+// - `devices`, those of both backends: `id`, as the load option `device` takes it, `backend`
+//   ("llama.cpp" or "openvino"), `name`, `type` ("cpu", "gpu", "npu"), `integrated` (of GPUs),
+//   `memory_bytes`, `memory_free_bytes`, `capabilities`, and `runs`: "gguf", "whisper";
+// - `notes`: why a backend's devices are not listed, a sentence each.
+//
+// What is not known is null. Each backend numbers its own GPUs. Drivers may be slow: each backend has
+// 5 seconds to answer, then a note says that it did not. OpenVINO's library is opened for this, and
+// stays open.
+//
+// `engine` may be `NULL`: it only says where OpenVINO's library is (`openvino_library`). On success
+// `*out_json` is owned by the caller, free with `fluid_string_free`.
+//
+// Callers see to it that:
+// `out_json` can be written to.
+fluid_status fluid_devices(struct fluid_engine *engine,
+                           char **out_json);
+
+// Checks what an installation needs and has: the library, the system, the processor, memory, OpenVINO's
+// library with its parts and devices, the folders of models and of compiled models, the hub's
+// settings. It loads no model and uses no network, and works with everything broken: what is wrong is
+// in the result.
+//
+// `engine` may be `NULL`. `options_json` is `NULL` or a JSON object, borrowed for the call; what it does
+// not say is the engine's:
+//
+// | key | meaning | default |
+// |---|---|---|
+// | `openvino` | open OpenVINO's library and ask it for devices | true |
+// | `openvino_library` | the library or a folder that holds it | the engine's, else it is looked for |
+// | `model_dir`, `cache_dir` | folders to examine; a file is written to each and taken away | none |
+// | `timeout_ms` | how long each native library may take to answer, 100 to 600,000 | 10,000 |
+//
+// On success `*out_json` is `{"ok": true, "checks": [{"name": "memory", "status": "ok", "found": "...",
+// "advice": null}, ...], "text": "..."}`. `status` is "ok", "info" (nothing to judge), "warning"
+// (something works less well, or some models do not) or "error"; `ok` is false where one is an error.
+// `advice` names what to do. `text` has all of it for reading, in lines. A token for the hub is never in it.
+// It is owned by the caller, free with `fluid_string_free`.
+//
+// What holds where a native library crashes: nothing can stop that inside this process. A library
+// that cannot be loaded is a line of the report, but one whose own code faults while it is opened or asked,
+// as broken drivers have done, ends the process. `{"openvino": false}` leaves OpenVINO alone, so a
+// program that died in the first call can make this one after its next start.
+//
+// Errors: `FLUID_ERROR_INVALID_JSON`, `FLUID_ERROR_INVALID_REQUEST`.
+//
+// Callers see to it that:
+// `options_json` is `NULL` or NUL-terminated; `out_json` can be written to.
+fluid_status fluid_doctor(struct fluid_engine *engine,
+                          const char *options_json,
+                          char **out_json);
+
 // Loads the model at `path` and waits until it can be used.
 //
 // `path` is a GGUF file, or the folder of a Whisper model in OpenVINO's format as optimum-intel
@@ -428,7 +487,9 @@ fluid_status fluid_engine_free(struct fluid_engine *engine);
 // | `swa_full` | sliding-window layers keep the whole context | false |
 // | `embedding` | turn texts into vectors or scores instead of generating | as the file says: true for encoders, and where it names a pooling |
 // | `use_mmap` | map the file instead of reading it; do not change it while it is mapped | true |
-// | `device` | `"AUTO"`, `"CPU"`, `"GPU"`, `"NPU"`, `"GPU.1"`; GGUF models: `"AUTO"` or `"CPU"` | `"AUTO"` |
+// | `device` | `"AUTO"` (a GPU with room for the model, else the CPU), `"CPU"`, `"GPU"`, `"NPU"`, `"GPU.1"`: see `fluid_devices` | `"AUTO"` |
+// | `device_fallback` | where a device is not there or fails, use the next one, at last the CPU; false makes that an error | true |
+// | `n_gpu_layers` | GGUF models on a GPU: layers that it computes, the output among them | as many as fit |
 // | `cache_dir` | OpenVINO: a folder for compiled models, so that the next load takes less time | none |
 // | `inference_precision` | OpenVINO: `"f32"`, `"f16"` or `"bf16"` to compute in | what is fastest |
 // | `vad_model` | Whisper: the file silero_vad_openvino_16k.onnx | in the model's folder, or the one around it |

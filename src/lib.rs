@@ -6,11 +6,13 @@
 pub mod audio;
 pub mod backend;
 pub mod chat;
+pub mod doctor;
 pub mod engine;
 pub mod error;
 pub mod ffi;
 pub mod grammar;
 mod log;
+pub mod machine;
 pub mod request;
 pub mod sampling;
 pub mod speech;

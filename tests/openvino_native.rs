@@ -10,7 +10,8 @@ use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fluid::backend::openvino::device::{choose, devices, first_that_works};
+use fluid::backend::device::{first_that_works, Asked, Device, Kind, Offer};
+use fluid::backend::openvino::device::devices;
 use fluid::backend::openvino::native::{Core, Port, MAX_PROPERTIES};
 use fluid::backend::openvino::request::{Request, Wait};
 use fluid::backend::openvino::tensor::{ElementType, Tensor};
@@ -294,16 +295,20 @@ fn the_processor_is_a_device_with_a_name() {
     let core = Core::new(open()).expect("a core");
     let found = devices(&core).expect("devices");
     let cpu = found.iter().find(|device| device.id == "CPU").expect("a CPU");
-    assert!(cpu.full_name.len() > 3 && cpu.full_name != cpu.id, "{cpu:?}");
-    assert_eq!(choose("CPU", &found).expect("candidates")[0].device, *cpu);
+    assert!(cpu.name.len() > 3 && cpu.name != cpu.id && cpu.kind == Kind::Cpu, "{cpu:?}");
+    assert!(cpu.capabilities.iter().any(|it| it == "FP32"), "{cpu:?}");
     let (folder, model, _compiled) = products("device", 1);
+    let offer = Offer { backend: "OpenVINO", devices: &found, advice: "test it", bytes: 0 };
+    let asked = Asked { device: "NPU", fallback: true };
+    let mut told = Vec::new();
+    let compile = |device: &Device| core.compile(&model, &device.id, &[]);
     let (compiled, choice) =
-        first_that_works("NPU", &found, |device| core.compile(&model, &device.id, &[]))
-            .expect("one works");
+        first_that_works(asked, &offer, &mut |text| told.push(text), compile).expect("one works");
     check_runs(&mut compiled.request().expect("a request"), 1, 1);
-    if !found.iter().any(|device| device.id.starts_with("NPU")) {
-        assert_eq!((choice.asked.as_str(), choice.used.as_str()), ("NPU", "CPU"));
-        assert!(choice.why.expect("a reason").contains("no NPU here"));
+    if !found.iter().any(|device| device.kind == Kind::Npu) {
+        assert_eq!((choice.asked.as_str(), choice.used.id.as_str()), ("NPU", "CPU"));
+        let why = choice.why.expect("a reason");
+        assert!(why.contains("there is no NPU") && told[0].contains(&why), "{why}");
     }
     drop(folder);
 }

@@ -175,7 +175,7 @@ fn a_device_that_is_not_there_is_replaced_and_told() {
             continue;
         }
         // As on this project's machines, which have neither.
-        let why = info["device_why"].as_str().expect("a reason");
+        let why = info["fallback"].as_str().expect("a reason");
         assert!(why.contains(asked) && used == "CPU", "{asked}: {used}, for {why}");
         assert_eq!(notices.len(), 1, "{asked}");
         let told = &notices[0].text;

@@ -1,10 +1,12 @@
 //! What the engine asks of a model library: tokens in, logits out, all else as plain data.
 
 mod adapter;
+pub mod device;
 mod draft;
 mod embedding;
 #[cfg(feature = "fake")]
 mod fake;
+pub mod inventory;
 #[cfg(feature = "llama")]
 mod llama;
 #[cfg(feature = "openvino")]
@@ -324,6 +326,16 @@ pub enum Loaded {
     Embedding(Box<LoadedEmbedding>),
 }
 
+impl Loaded {
+    fn info_mut(&mut self) -> &mut ModelInfo {
+        match self {
+            Self::Text(loaded) => &mut loaded.info,
+            Self::Speech(loaded) => &mut loaded.info,
+            Self::Embedding(loaded) => &mut loaded.info,
+        }
+    }
+}
+
 /// Checks a state that is to be one of so many tokens, on any thread. The error's message does
 /// not name where the state comes from.
 pub type StateCheck = Arc<dyn Fn(&[u8], usize) -> Result<()> + Send + Sync>;
@@ -446,7 +458,7 @@ fn load_one(
     }
     #[cfg(feature = "llama")]
     if !is_folder {
-        return llama::load(path, options, interrupt, listener.progress);
+        return llama::load(path, options, interrupt, listener);
     }
     let _ = (options, interrupt, listener, is_folder);
     Err(Error::new(ErrorKind::Unsupported, format!("{path}: this build has no backend for it")))

@@ -8,6 +8,7 @@ mod bans;
 mod budget;
 pub mod completion;
 mod conversation;
+pub mod devices;
 mod drafter;
 mod embedder;
 mod errands;
@@ -37,6 +38,7 @@ mod speculation;
 mod speech;
 mod state_file;
 mod states;
+pub mod survey;
 mod task;
 mod texts;
 mod timer;
@@ -88,6 +90,11 @@ impl Engine {
         let budget = Budget::new(options.max_memory);
         let (timer, news, workers) = (Arc::default(), Arc::default(), Mutex::default());
         Self { options, timer, budget, news, workers }
+    }
+
+    /// The options it was made with.
+    pub fn options(&self) -> &EngineOptions {
+        &self.options
     }
 
     /// Starts to load the model at `path`; the job then holds it.

@@ -34,7 +34,8 @@ thread_local! {
 /// A log callback may run on the very thread that it would wait for: there it is `Busy`.
 pub(super) fn about_to_wait() -> Result<()> {
     if crate::log::is_writing() {
-        let message = "the log callback cannot wait for a job: it may run on the job's own thread";
+        let message =
+            "the log callback cannot wait: it may run on the very thread that is waited for";
         return Err(Error::new(ErrorKind::Busy, message));
     }
     // Gone in a host's exit handlers, as the thread's other values are; no callback runs then.

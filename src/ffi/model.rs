@@ -41,7 +41,9 @@ pub(super) static MODELS: Table<Model> = Table::new(0xf1d2, "model");
 /// | `swa_full` | sliding-window layers keep the whole context | false |
 /// | `embedding` | turn texts into vectors or scores instead of generating | as the file says: true for encoders, and where it names a pooling |
 /// | `use_mmap` | map the file instead of reading it; do not change it while it is mapped | true |
-/// | `device` | `"AUTO"`, `"CPU"`, `"GPU"`, `"NPU"`, `"GPU.1"`; GGUF models: `"AUTO"` or `"CPU"` | `"AUTO"` |
+/// | `device` | `"AUTO"` (a GPU with room for the model, else the CPU), `"CPU"`, `"GPU"`, `"NPU"`, `"GPU.1"`: see `fluid_devices` | `"AUTO"` |
+/// | `device_fallback` | where a device is not there or fails, use the next one, at last the CPU; false makes that an error | true |
+/// | `n_gpu_layers` | GGUF models on a GPU: layers that it computes, the output among them | as many as fit |
 /// | `cache_dir` | OpenVINO: a folder for compiled models, so that the next load takes less time | none |
 /// | `inference_precision` | OpenVINO: `"f32"`, `"f16"` or `"bf16"` to compute in | what is fastest |
 /// | `vad_model` | Whisper: the file silero_vad_openvino_16k.onnx | in the model's folder, or the one around it |
@@ -149,9 +151,11 @@ unsafe fn start(
 /// `quantization`, `context_length` (of one job or text), `context_length_trained`, `n_parallel`,
 /// `embedding_length`, `layers`, `heads`, `heads_kv`, `vocabulary` (its size), `special_tokens`
 /// (ids by what they are for), `chat_template`, `pooling` and `dimensions` (of embedding models),
-/// `general` (what the file says of its origin, such as `license`), `backend`, `device`, `threads`,
-/// `residence` (whether its weights are in memory: as in `fluid_engine_info`), `warm_up` (`status`: "off",
-/// "running", "done" or "failed"; `elapsed_seconds`) and more. On success `*out_json` is owned by the caller, free with `fluid_string_free`.
+/// `general` (what the file says of its origin, such as `license`), `backend`, `device` (in use),
+/// `device_name`, `device_asked`, `fallback` (why it is another one than asked for, or null), `gpu_layers`,
+/// `threads`, `residence` (whether its weights are in memory: as in `fluid_engine_info`), `warm_up` (`status`:
+/// "off", "running", "done" or "failed"; `elapsed_seconds`) and more. On success `*out_json` is owned by the
+/// caller, free with `fluid_string_free`.
 ///
 /// # Safety
 /// `out_json` can be written to.

@@ -96,6 +96,11 @@ pub struct LoadOptions {
     pub use_mmap: bool,
     /// Where the model runs, as OpenVINO names devices; `AUTO` leaves it to the library.
     pub device: String,
+    /// Whether another device may take the place of one that is not there or fails.
+    pub device_fallback: bool,
+    /// Layers of a GGUF model that a GPU computes, 0 to 9,999, the last ones of the model first; by default
+    /// as many as fit into its memory.
+    pub n_gpu_layers: Option<u32>,
     /// A folder for compiled models, so that the next load takes less time.
     pub cache_dir: Option<String>,
     /// What OpenVINO computes in, `f32`, `f16` or `bf16`; by default what the device is fastest at.
@@ -135,6 +140,8 @@ impl Default for LoadOptions {
             embedding: None,
             use_mmap: true,
             device: "AUTO".to_owned(),
+            device_fallback: true,
+            n_gpu_layers: None,
             cache_dir: None,
             inference_precision: None,
             vad_model: None,
@@ -152,8 +159,8 @@ impl Default for LoadOptions {
     }
 }
 
-const LOAD_KEYS: &str = "n_ctx, n_parallel, n_ubatch, embedding, use_mmap, device, cache_dir, \
-     inference_precision, vad_model, lora, draft_model, draft_options, speculative, chat_template, deadline_ms, \
+const LOAD_KEYS: &str = "n_ctx, n_parallel, n_ubatch, embedding, use_mmap, device, \
+     device_fallback, n_gpu_layers, cache_dir, inference_precision, vad_model, lora, draft_model, draft_options, speculative, chat_template, deadline_ms, \
      pinned, idle_timeout, warm_up";
 
 impl LoadOptions {
@@ -186,6 +193,10 @@ impl LoadOptions {
         if let Some(device) = device(&mut fields)? {
             options.device = device;
         }
+        if let Some(fallback) = fields.boolean("device_fallback")? {
+            options.device_fallback = fallback;
+        }
+        options.n_gpu_layers = fields.integer("n_gpu_layers", 0..=9_999)?.map(|n| n as u32);
         options.lora = LoraFile::parse(&mut fields)?;
         options.draft = DraftOptions::parse(&mut fields)?;
         options.speculative = SpeculativeFields::parse(&mut fields)?;
@@ -224,7 +235,7 @@ fn idle_timeout(fields: &mut Fields<'_>) -> Result<Option<Option<Duration>>> {
 }
 
 /// A path that is not empty.
-fn path(fields: &mut Fields<'_>, name: &'static str) -> Result<Option<String>> {
+pub(super) fn path(fields: &mut Fields<'_>, name: &'static str) -> Result<Option<String>> {
     match fields.string(name)? {
         Some(given) if given.is_empty() || given.contains('\0') => {
             Err(Error::invalid_request(&fields.path(name), "is no path"))

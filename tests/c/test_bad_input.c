@@ -232,7 +232,8 @@ static void wrong_fields(void) {
     FAILS(fluid_engine_new("{\"max_queue\": 0}", &out.engine), FLUID_ERROR_INVALID_REQUEST, "max_queue");
     FAILS(fluid_load_model(engine, path, "{\"n_ctx\": \"512\"}", NULL, NULL, &out.model), FLUID_ERROR_INVALID_REQUEST, "n_ctx");
     FAILS(fluid_load_model(engine, path, "{\"nctx\": 512}", NULL, NULL, &out.model), FLUID_ERROR_INVALID_REQUEST, "nctx");
-    FAILS(fluid_load_model(engine, path, "{\"device\": \"NPU\"}", NULL, NULL, &out.model), FLUID_ERROR_UNSUPPORTED, "device");
+    FAILS(fluid_load_model(engine, path, "{\"device\": \"NPU\", \"device_fallback\": false}", NULL, NULL, &out.model),
+          FLUID_ERROR_UNSUPPORTED, "device: there is no NPU");
     FAILS(fluid_load_model(engine, path, "{\"chat_template\": \"{{\"}", NULL, NULL, &out.model),
           FLUID_ERROR_INVALID_REQUEST, "chat_template");
 }

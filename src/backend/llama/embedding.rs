@@ -6,8 +6,10 @@ use llama_cpp_sys_2 as sys;
 
 use super::batch::Batch;
 use super::context::{Context, Purpose};
+use super::device::NativeDevice;
 use super::gguf::{Summary, Task};
 use super::native::NativeModel;
+use super::offload::Placement;
 use super::threads::Threads;
 use super::words::Words;
 use super::{info, load_weights, sizes};
@@ -43,11 +45,13 @@ pub(super) fn load(
     path: &str,
     summary: &Summary,
     options: &LoadOptions,
+    native: &NativeDevice,
     interrupt: &Interrupt,
     progress: Progress<'_>,
 ) -> Result<Option<Loaded>> {
     let size = sizes::embedding_size(summary, options)?;
-    let Some(model) = load_weights(path, options, progress)? else {
+    let place = Placement::new(native, summary, options, &size)?;
+    let Some(model) = load_weights(path, options, place, progress)? else {
         return Ok(None);
     };
     let vocab = info::vocab(&model)?;

@@ -58,7 +58,7 @@ pub(super) fn describe(
         eos,
         infill: infill(model),
         sampling: sampling(&summary.sampling),
-        details: details(path, summary, size),
+        details: details(path, summary, model, size),
     })
 }
 
@@ -94,7 +94,12 @@ fn sampling(given: &gguf::SamplingDefaults) -> SamplingDefaults {
     }
 }
 
-fn details(path: &str, summary: &Summary, size: &ContextSize) -> Map<String, Value> {
+fn details(
+    path: &str,
+    summary: &Summary,
+    model: &NativeModel,
+    size: &ContextSize,
+) -> Map<String, Value> {
     let mut details = Map::new();
     let mut put = |key: &str, value: Value| details.insert(key.to_owned(), value);
     put("path", json!(path));
@@ -121,7 +126,7 @@ fn details(path: &str, summary: &Summary, size: &ContextSize) -> Map<String, Val
     put("special_tokens", object(&summary.special_ids));
     put("general", object(&summary.general));
     put("backend", json!("llama.cpp"));
-    put("device", json!("CPU"));
+    put("gpu_layers", json!(model.gpu_layers()));
     put("threads", json!(size.n_threads));
     put("kv_cache_tokens", json!(size.n_cells));
     put("kv_unified", json!(size.unified));

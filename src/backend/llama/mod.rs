@@ -3,6 +3,7 @@
 mod adapter;
 mod batch;
 mod context;
+mod device;
 mod embedding;
 mod fingerprint;
 mod gguf;
@@ -10,6 +11,7 @@ mod info;
 mod machine;
 mod native;
 mod native_log;
+mod offload;
 mod placement;
 mod shim;
 mod sizes;
@@ -25,13 +27,17 @@ use once_cell::sync::OnceCell;
 
 use self::batch::Batch;
 use self::context::{Context, ContextSize, Purpose};
+use self::device::NativeDevice;
+use self::gguf::Summary;
 use self::native::{NativeModel, Recurrence};
+use self::offload::Placement;
 use self::state_check::Kind;
 use self::threads::Threads;
 use self::words::Words;
+use super::device::{first_that_works, Asked, Device, Offer};
 use super::{
-    Adapter, Backend, BatchToken, Decoded, Interrupt, Limits, Loaded, LoadedText, Progress,
-    Tokenizer,
+    Adapter, Backend, BatchToken, Decoded, Interrupt, Limits, Listener, Loaded, LoadedText,
+    Progress, Tokenizer,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::log;
@@ -43,6 +49,13 @@ const WEIGHTS: f32 = 0.95;
 /// Rows of logits of one batch beside one for each job: for drafts, and for prompts whose tokens are
 /// scored. They cost memory, half a megabyte each for a large vocabulary, and more gain little.
 const MORE_OUTPUTS: u32 = 32;
+
+/// What to do where a device is missing.
+const ADVICE: &str = if cfg!(any(feature = "vulkan", feature = "cuda")) {
+    "see fluid_doctor for drivers that are missing"
+} else {
+    "this build has no GPU for GGUF models, build with the feature \"vulkan\" or \"cuda\""
+};
 
 /// Started once for the process, on first use; it is never stopped.
 static BACKEND: OnceCell<LlamaBackend> = OnceCell::new();
@@ -61,27 +74,72 @@ fn start() -> Result<()> {
     Ok(())
 }
 
+/// The processor and the GPUs that llama.cpp can use.
+pub(super) fn devices() -> Result<Vec<Device>> {
+    start()?;
+    Ok(device::devices()?.into_iter().map(|native| native.device).collect())
+}
+
+pub(super) use self::machine::{missing as missing_instructions, needed as needed_instructions};
+
+/// Loads the file at `path`, on the first device of the rule that works. `Ok(None)`: the listener gave
+/// it up.
 pub(super) fn load(
     path: &str,
     options: &LoadOptions,
     interrupt: &Interrupt,
-    progress: Progress<'_>,
+    listener: Listener<'_>,
 ) -> Result<Option<Loaded>> {
-    if !matches!(&*options.device, "AUTO" | "CPU") {
-        let message = format!(
-            "this build has no {} for GGUF models; use \"CPU\" or \"AUTO\"",
-            options.device
-        );
-        return Err(Error::unsupported("device", message));
-    }
     start()?;
     let summary = gguf::check(Path::new(path))?;
-    if embedding::is_wanted(&summary, options)? {
+    let embeds = embedding::is_wanted(&summary, options)?;
+    if embeds {
         refuse_for_embedding(options)?;
-        return embedding::load(path, &summary, options, interrupt, progress);
     }
-    let mut size = sizes::size(&summary, options)?;
-    let Some(model) = load_weights(path, options, progress)? else {
+    let natives = device::devices()?;
+    let devices: Vec<Device> = natives.iter().map(|native| native.device.clone()).collect();
+    // How much of the model fits is seen layer by layer.
+    let offer = Offer { backend: "llama.cpp", devices: &devices, advice: ADVICE, bytes: 0 };
+    let Listener { progress, notice } = listener;
+    let load_on = |chosen: &Device| {
+        let native = natives.iter().find(|native| native.device.id == chosen.id);
+        let native = native.ok_or_else(|| Error::new(ErrorKind::Internal, "no such device"))?;
+        match embeds {
+            true => embedding::load(path, &summary, options, native, interrupt, &mut *progress),
+            false => load_text(path, &summary, options, native, interrupt, &mut *progress),
+        }
+        .map_err(|error| of_the_gpu(error, native))
+    };
+    let (mut loaded, choice) = first_that_works(Asked::of(options), &offer, notice, load_on)?;
+    if let Some(loaded) = &mut loaded {
+        choice.describe(&mut loaded.info_mut().details);
+    }
+    Ok(loaded)
+}
+
+/// llama.cpp says of a model that a GPU has no room for that it cannot be loaded, as of a broken one. The
+/// file has passed our check, so the next device may do better.
+fn of_the_gpu(error: Error, native: &NativeDevice) -> Error {
+    match error.kind() {
+        ErrorKind::InvalidModel if !native.handle.is_null() => {
+            Error::new(ErrorKind::Backend, error.message())
+        }
+        _ => error,
+    }
+}
+
+/// Loads a model that writes text.
+fn load_text(
+    path: &str,
+    summary: &Summary,
+    options: &LoadOptions,
+    native: &NativeDevice,
+    interrupt: &Interrupt,
+    progress: Progress<'_>,
+) -> Result<Option<Loaded>> {
+    let mut size = sizes::size(summary, options)?;
+    let place = Placement::new(native, summary, options, &size)?;
+    let Some(model) = load_weights(path, options, place, progress)? else {
         return Ok(None);
     };
     let vocab = info::vocab(&model)?;
@@ -89,7 +147,7 @@ pub(super) fn load(
     let whole_only = recurrence != Recurrence::None || has_window;
     size.n_outputs = size.n_parallel + MORE_OUTPUTS;
     let words = Words::new(&model, &vocab, summary.adds_space);
-    let (adapters, adapter_infos) = adapter::load(&options.lora, &model, &summary)?;
+    let (adapters, adapter_infos) = adapter::load(&options.lora, &model, summary)?;
     let threads = Threads::shared(size.n_threads)?;
     let purpose = Purpose::Logits;
     let context =
@@ -111,13 +169,13 @@ pub(super) fn load(
         n_outputs: size.n_outputs,
         kept_bytes: sizes::kept_bytes(&options.kv),
     };
-    let info = info::describe(path, &summary, context.model(), &size)?;
+    let info = info::describe(path, summary, context.model(), &size)?;
     if !progress(1.0) {
         return Ok(None);
     }
     log!(Info, "{path}: {} threads, {} slots of {n_ctx} tokens", size.n_threads, size.n_parallel);
     let kind = state_kind(recurrence, has_window, &size);
-    let fingerprint = fingerprint::of(&summary, &size, kind.attention.unwrap_or(1), &options.kv)?;
+    let fingerprint = fingerprint::of(summary, &size, kind.attention.unwrap_or(1), &options.kv)?;
     let check_state =
         Arc::new(move |state: &[u8], count: usize| state_check::check(state, count, kind));
     let tokenizer = Arc::downgrade(&words);
@@ -144,7 +202,6 @@ pub(super) fn load(
     Ok(Some(Loaded::Text(Box::new(loaded))))
 }
 
-/// The model's weights. `Ok(None)`: `progress` gave it up.
 /// What has a meaning for models that generate text alone.
 fn refuse_for_embedding(options: &LoadOptions) -> Result<()> {
     let given = [
@@ -160,9 +217,11 @@ fn refuse_for_embedding(options: &LoadOptions) -> Result<()> {
     })
 }
 
+/// The model's weights. `Ok(None)`: `progress` gave it up.
 fn load_weights(
     path: &str,
     options: &LoadOptions,
+    place: Placement,
     progress: Progress<'_>,
 ) -> Result<Option<Arc<NativeModel>>> {
     placement::apply(&options.threads)?;
@@ -170,7 +229,7 @@ fn load_weights(
         return Ok(None);
     }
     let mut weights = |done: f32| progress(done * WEIGHTS);
-    let model = NativeModel::load(path, options.use_mmap, &mut weights)?;
+    let model = NativeModel::load(path, place, options.use_mmap, &mut weights)?;
     Ok(model.map(Arc::new))
 }
 

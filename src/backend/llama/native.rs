@@ -6,6 +6,7 @@ use std::ptr::NonNull;
 use llama_cpp_sys_2 as sys;
 
 use super::native_log;
+use super::offload::Placement;
 use super::shim::{self, NativeError};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::log;
@@ -13,6 +14,7 @@ use crate::log::log;
 /// A loaded `llama_model`.
 pub(super) struct NativeModel {
     pointer: NonNull<sys::llama_model>,
+    n_gpu_layers: u32,
 }
 
 // SAFETY: nothing is changed in a model once it is loaded; threads other than its worker only read
@@ -47,9 +49,10 @@ unsafe extern "C" fn on_progress(done: f32, user_data: *mut c_void) -> bool {
 }
 
 impl NativeModel {
-    /// Loads a file that our own check has passed. `Ok(None)`: `progress` gave it up.
+    /// Loads a file that our own check has passed to its `place`. `Ok(None)`: `progress` gave it up.
     pub(super) fn load(
         path: &str,
+        place: Placement,
         use_mmap: bool,
         progress: &mut dyn FnMut(f32) -> bool,
     ) -> Result<Option<Self>> {
@@ -60,14 +63,20 @@ impl NativeModel {
         let mut params = unsafe { sys::llama_model_default_params() };
         params.load_mode =
             if use_mmap { sys::LLAMA_LOAD_MODE_MMAP } else { sys::LLAMA_LOAD_MODE_NONE };
+        // Up to a null; with none before it, all is the processor's, whatever else there is.
+        let mut devices = [place.device, std::ptr::null_mut()];
+        params.devices = devices.as_mut_ptr();
+        if !place.device.is_null() {
+            params.n_gpu_layers = place.n_gpu_layers as i32;
+        }
         params.progress_callback = Some(on_progress);
         params.progress_callback_user_data = (&raw mut watch).cast();
         let (loaded, errors) = native_log::collect(|| {
-            // SAFETY: path, params and the watch they point to live through the call.
+            // SAFETY: path, params, and the watch and devices they point to, live through the call.
             shim::call(|out| unsafe { shim::fluid_llama_load(c_path.as_ptr(), &params, out) })
         });
         match loaded.map(NonNull::new) {
-            Ok(Some(pointer)) => Ok(Some(Self { pointer })),
+            Ok(Some(pointer)) => Ok(Some(Self { pointer, n_gpu_layers: place.n_gpu_layers })),
             Ok(None) if watch.stopped => Ok(None),
             Ok(None) => Err(refused(path, &native_log::cause(&errors))),
             // llama.cpp turns our assertion's exception into a null of its own, noted in its log.
@@ -78,6 +87,11 @@ impl NativeModel {
 
     pub(super) fn as_ptr(&self) -> *mut sys::llama_model {
         self.pointer.as_ptr()
+    }
+
+    /// Layers that a GPU computes, the output among them.
+    pub(super) fn gpu_layers(&self) -> u32 {
+        self.n_gpu_layers
     }
 
     /// Whether a sequence is summed up in a state (recurrent layers), in all layers or in some.

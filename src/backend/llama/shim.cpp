@@ -11,6 +11,7 @@
 #include <new>
 #include <stdexcept>
 
+#include "ggml-backend.h"
 #include "ggml-cpu.h"
 #include "ggml.h"
 #include "llama.h"
@@ -72,6 +73,17 @@ template <typename Body> void guarded(failure * out, Body && body) noexcept {
     }
 }
 
+// What ggml says of a device; kept in step with `RawDevice` in shim.rs.
+struct device {
+    ggml_backend_dev_t handle;
+    int32_t            type;
+    size_t             memory_free;
+    size_t             memory_total;
+    char               backend[64];
+    char               name[64];
+    char               description[256];
+};
+
 }  // namespace
 
 extern "C" {
@@ -90,6 +102,25 @@ int __wrap___cxa_atexit(void (*)(void *), void *, void *) {
 void fluid_llama_prepare(ggml_log_callback log) {
     llama_log_set(log, nullptr);
     ggml_set_abort_callback(on_abort);
+}
+
+// Writes up to `room` of ggml's devices to `devices`; returns how many there are. Drivers are asked.
+size_t fluid_llama_devices(device * devices, size_t room, failure * out) {
+    size_t count = 0;
+    guarded(out, [&] {
+        count = ggml_backend_dev_count();
+        for (size_t i = 0; i < count && i < room; ++i) {
+            ggml_backend_dev_t handle = ggml_backend_dev_get(i);
+            device           & to     = devices[i];
+            to.handle                 = handle;
+            to.type                   = ggml_backend_dev_type(handle);
+            ggml_backend_dev_memory(handle, &to.memory_free, &to.memory_total);
+            std::snprintf(to.backend, sizeof(to.backend), "%s", ggml_backend_reg_name(ggml_backend_dev_backend_reg(handle)));
+            std::snprintf(to.name, sizeof(to.name), "%s", ggml_backend_dev_name(handle));
+            std::snprintf(to.description, sizeof(to.description), "%s", ggml_backend_dev_description(handle));
+        }
+    });
+    return count;
 }
 
 llama_model * fluid_llama_load(const char * path, const llama_model_params * params, failure * out) {

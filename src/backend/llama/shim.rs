@@ -13,12 +13,30 @@ pub(super) struct Failure {
     text: [c_char; 508],
 }
 
+/// What ggml says of a device; laid out as `device` in shim.cpp.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct RawDevice {
+    pub(super) handle: sys::ggml_backend_dev_t,
+    pub(super) kind: sys::ggml_backend_dev_type,
+    pub(super) memory_free: usize,
+    pub(super) memory_total: usize,
+    pub(super) backend: [c_char; 64],
+    pub(super) name: [c_char; 64],
+    pub(super) description: [c_char; 256],
+}
+
 const FAILURE_NONE: i32 = 0;
 const FAILURE_MEMORY: i32 = 2;
 const FAILURE_ASSERT: i32 = 3;
 
 extern "C" {
     pub(super) fn fluid_llama_prepare(log: sys::ggml_log_callback);
+    pub(super) fn fluid_llama_devices(
+        devices: *mut RawDevice,
+        room: usize,
+        out: *mut Failure,
+    ) -> usize;
     pub(super) fn fluid_llama_load(
         path: *const c_char,
         params: *const sys::llama_model_params,

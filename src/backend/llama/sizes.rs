@@ -98,6 +98,11 @@ fn share_of_memory(part: u64) -> u64 {
     machine::available_memory().map_or(DEFAULT_BYTES, |bytes| (bytes / part).min(DEFAULT_BYTES))
 }
 
+/// Bytes of a KV cache of so many cells; an upper bound.
+pub(super) fn cache_bytes(summary: &Summary, options: &KvOptions, n_cells: u32) -> u64 {
+    cell_bytes(summary, options).saturating_mul(u64::from(n_cells))
+}
+
 /// Bytes of one cell, all layers together; an upper bound.
 fn cell_bytes(summary: &Summary, options: &KvOptions) -> u64 {
     let block = options.cache_type_k.block_bytes().max(options.cache_type_v.block_bytes());
@@ -128,7 +133,7 @@ fn checked(summary: &Summary, n_ctx: u32) -> Result<u32> {
 /// Refuses a context that the machine cannot hold: the system would grant the memory and end
 /// the process when it is used. `more` bytes are for what is computed.
 fn check_memory(summary: &Summary, options: &LoadOptions, n_cells: u32, more: u64) -> Result<()> {
-    let cells = cell_bytes(summary, &options.kv).saturating_mul(u64::from(n_cells));
+    let cells = cache_bytes(summary, &options.kv, n_cells);
     let state = summary.state_per_sequence.saturating_mul(F32_BYTES);
     let states = state.saturating_mul(u64::from(options.n_parallel));
     let needed = cells.saturating_add(states).saturating_add(more);

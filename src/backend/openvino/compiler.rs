@@ -1,28 +1,30 @@
-//! Reads and compiles models for one load: the device that was asked for, else the next one, told to
-//! whoever listens; the load's threads, precision and cache folder.
+//! Reads and compiles models for one load: with its threads, precision and cache folder, for one
+//! device after the other until a model works there.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
 
-use super::device::{self, Choice, Device};
+use super::device::devices;
 use super::native::{Compiled, Core, Model};
 use super::runtime::{self, Runtime};
-use crate::backend::Listener;
+use crate::backend::device::{self, Asked, Choice, Device, Offer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::LoadOptions;
+
+/// Bytes that a model takes on a GPU beside its weights, of which a part may be there twice, as stored
+/// and as computed with.
+const WORKING_MEMORY: u64 = 256 << 20;
 
 pub(super) struct Compiler {
     runtime: &'static Runtime,
     // One core for each load, so that no two models share threads and cache folder.
     core: Mutex<Core>,
-    asked: String,
     devices: Vec<Device>,
     properties: Vec<(String, String)>,
-    /// Where the first part of the model could be compiled; the others follow it.
-    choice: OnceCell<Choice>,
+    /// The device that all parts of the model are for.
+    device: String,
 }
 
 impl Compiler {
@@ -50,11 +52,10 @@ impl Compiler {
         let core = Core::new(runtime)?;
         Ok(Self {
             runtime,
-            devices: device::devices(&core)?,
+            devices: devices(&core)?,
             core: Mutex::new(core),
-            asked: options.device.clone(),
             properties,
-            choice: OnceCell::new(),
+            device: "CPU".to_owned(),
         })
     }
 
@@ -63,14 +64,31 @@ impl Compiler {
         self.runtime.version()
     }
 
-    /// The devices there are.
-    pub(super) fn devices(&self) -> &[Device] {
-        &self.devices
+    /// Whether the load's device is another one than the processor.
+    pub(super) fn is_for_accelerator(&self) -> bool {
+        self.device != "CPU"
     }
 
-    /// Which device was asked for, which one it is, and why.
-    pub(super) fn choice(&self) -> Option<&Choice> {
-        self.choice.get()
+    /// Has `make` make a model whose weights take `bytes`, for the devices that `asked` leads to until it
+    /// works on one; what is compiled later is for that one too.
+    pub(super) fn on_first_device<T>(
+        &mut self,
+        asked: Asked<'_>,
+        bytes: u64,
+        notice: &mut dyn FnMut(String),
+        mut make: impl FnMut(&Self) -> Result<T>,
+    ) -> Result<(T, Choice)> {
+        let devices = self.devices.clone();
+        let offer = Offer {
+            backend: "OpenVINO",
+            devices: &devices,
+            advice: "see fluid_doctor for drivers that are missing",
+            bytes: bytes.saturating_mul(3) / 2 + WORKING_MEMORY,
+        };
+        device::first_that_works(asked, &offer, notice, |device| {
+            self.device.clone_from(&device.id);
+            make(self)
+        })
     }
 
     /// The model at `path`, its weights beside it.
@@ -85,26 +103,9 @@ impl Compiler {
         self.core.lock().read_model(&file.0, Some(bin))
     }
 
-    /// Compiles `model` for the load's device; the first time, tells `listener` if it is not the
-    /// one that was asked for.
-    pub(super) fn compile(&self, model: &Model, listener: &mut Listener<'_>) -> Result<Compiled> {
-        if let Some(choice) = self.choice.get() {
-            return self.compile_for(model, &choice.used);
-        }
-        let try_one = |device: &Device| self.compile_for(model, &device.id);
-        let (compiled, choice) = device::first_that_works(&self.asked, &self.devices, try_one)?;
-        if let Some(why) = &choice.why {
-            (listener.notice)(format!("asked for {}, using {}: {why}", choice.asked, choice.used));
-        }
-        // Loads have one thread, so nobody was faster.
-        let _ = self.choice.set(choice);
-        Ok(compiled)
-    }
-
-    /// Compiles `model`, a further part, where the first one was.
-    pub(super) fn compile_again(&self, model: &Model) -> Result<Compiled> {
-        let device = self.choice.get().map_or("CPU", |choice| &choice.used);
-        self.compile_for(model, device)
+    /// Compiles `model` for the load's device.
+    pub(super) fn compile(&self, model: &Model) -> Result<Compiled> {
+        self.compile_for(model, &self.device)
     }
 
     /// Compiles `model` for `device`.

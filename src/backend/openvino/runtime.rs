@@ -11,6 +11,7 @@ use openvino_sys::{self as sys, ov_status_e};
 use super::find::{self, Environment, Place, Platform};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::log;
+use crate::machine::system;
 
 /// The oldest release with the element types of this build: 2025.1 renumbered them.
 const OLDEST: (u32, u32) = (2025, 1);
@@ -77,11 +78,29 @@ type CompileModel = unsafe extern "C" fn(
 pub struct Runtime {
     version: String,
     path: PathBuf,
+    passed_over: Vec<Looked>,
     // openvino-sys leaves out that this one takes variable arguments, which some systems pass
     // in another way.
     compile_model: CompileModel,
     // What `compile_model` points into; never closed.
     _library: Library,
+}
+
+/// A place without a library that can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Looked {
+    /// Who names the place, such as `FLUID_OPENVINO_LIB`.
+    pub origin: &'static str,
+    /// A file or folder.
+    pub path: PathBuf,
+    /// What is wrong there, in a few words.
+    pub why: String,
+}
+
+impl std::fmt::Display for Looked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}: {}", self.origin, self.path.display(), self.why)
+    }
 }
 
 static OPEN: OnceCell<Runtime> = OnceCell::new();
@@ -91,19 +110,14 @@ static OPEN: OnceCell<Runtime> = OnceCell::new();
 /// `BackendMissing` lists every place looked at and what was wrong there; after that is mended
 /// the next call may succeed. `InvalidArgument`: `explicit` is another library than the one open.
 pub fn open(explicit: Option<&str>) -> Result<&'static Runtime> {
-    let explicit = explicit.map(Path::new);
-    let runtime = OPEN.get_or_try_init(|| find_and_open(explicit))?;
-    match explicit {
-        Some(asked) if !runtime.is_at(asked) => Err(Error::new(
-            ErrorKind::InvalidArgument,
-            format!(
-                "{} is asked for, but this process has OpenVINO open from {}; one process uses one",
-                asked.display(),
-                runtime.path.display()
-            ),
-        )),
-        _ => Ok(runtime),
-    }
+    let runtime = look(explicit).map_err(|looked| missing(&looked))?;
+    runtime.check_is(explicit)?;
+    Ok(runtime)
+}
+
+/// The library that is open; otherwise it is looked for, as by [`open`]. An error lists the places.
+pub fn look(explicit: Option<&str>) -> std::result::Result<&'static Runtime, Vec<Looked>> {
+    OPEN.get_or_try_init(|| find_and_open(explicit.map(Path::new)))
 }
 
 impl Runtime {
@@ -117,8 +131,27 @@ impl Runtime {
         &self.path
     }
 
+    /// The places looked at before it was found.
+    pub fn passed_over(&self) -> &[Looked] {
+        &self.passed_over
+    }
+
     pub(super) fn compile_model(&self) -> CompileModel {
         self.compile_model
+    }
+
+    /// `InvalidArgument` where `explicit` names another library.
+    pub fn check_is(&self, explicit: Option<&str>) -> Result<()> {
+        match explicit {
+            Some(asked) if !self.is_at(Path::new(asked)) => Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!(
+                    "{asked} is asked for, but this process has OpenVINO open from {}; one process uses one",
+                    self.path.display()
+                ),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Whether `asked` leads here.
@@ -131,28 +164,33 @@ impl Runtime {
     }
 }
 
-fn find_and_open(explicit: Option<&Path>) -> Result<Runtime> {
-    let places = find::places(&Environment::of_process(own_folder()), explicit);
-    let mut looked = Vec::new();
-    for Place { origin, path } in places {
+fn find_and_open(explicit: Option<&Path>) -> std::result::Result<Runtime, Vec<Looked>> {
+    let own_folder = system::own_file().and_then(|file| Some(file.parent()?.to_owned()));
+    let mut passed_over = Vec::new();
+    for Place { origin, path } in find::places(&Environment::of_process(own_folder), explicit) {
         let found = find::libraries(Platform::HERE, &path);
         let libraries = found.unwrap_or_else(|why| {
-            looked.push(format!("{origin}: {}: {why}", path.display()));
+            passed_over.push(Looked { origin, path, why });
             Vec::new()
         });
-        for library in libraries {
-            match Runtime::try_open(&absolute(&library)) {
-                Ok(runtime) => return Ok(runtime),
-                Err(why) => looked.push(format!("{origin}: {}: {why}", library.display())),
+        for path in libraries {
+            match Runtime::try_open(&absolute(&path)) {
+                Ok(runtime) => return Ok(Runtime { passed_over, ..runtime }),
+                Err(why) => passed_over.push(Looked { origin, path, why }),
             }
         }
     }
+    Err(passed_over)
+}
+
+fn missing(looked: &[Looked]) -> Error {
+    let looked: Vec<String> = looked.iter().map(Looked::to_string).collect();
     let message = format!(
         "OpenVINO's library is needed and was not found ({}); install it (pip install openvino), or set {} to its file or folder",
         looked.join("; "),
         find::VARIABLE
     );
-    Err(Error::new(ErrorKind::BackendMissing, message))
+    Error::new(ErrorKind::BackendMissing, message)
 }
 
 impl Runtime {
@@ -175,7 +213,13 @@ impl Runtime {
         sys::library::load_from(path)?;
         take_log(&library);
         log!(Info, "OpenVINO {version} from {}", path.display());
-        Ok(Self { version, path: path.to_owned(), compile_model, _library: library })
+        Ok(Self {
+            version,
+            path: path.to_owned(),
+            passed_over: Vec::new(),
+            compile_model,
+            _library: library,
+        })
     }
 }
 
@@ -256,51 +300,6 @@ fn absolute(path: &Path) -> PathBuf {
         false => path.canonicalize(),
     };
     found.unwrap_or_else(|_| path.to_owned())
-}
-
-/// The folder of the file that this code was loaded from.
-#[cfg(unix)]
-fn own_folder() -> Option<PathBuf> {
-    use std::os::unix::ffi::OsStrExt;
-    let mut info = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
-    let here = own_folder as fn() -> Option<PathBuf> as *const ();
-    // SAFETY: an address in this library, and a place for the result.
-    if unsafe { libc::dladdr(here.cast(), info.as_mut_ptr()) } == 0 {
-        return None;
-    }
-    // SAFETY: zeroed above, a value of this plain struct, then filled.
-    let name = unsafe { info.assume_init() }.dli_fname;
-    if name.is_null() {
-        return None;
-    }
-    // SAFETY: the dynamic linker's own string; this library is never unloaded.
-    let name = unsafe { CStr::from_ptr(name) };
-    let path = Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()));
-    absolute(path).parent().map(Path::to_owned)
-}
-
-/// The folder of the file that this code was loaded from.
-#[cfg(windows)]
-fn own_folder() -> Option<PathBuf> {
-    use std::ffi::{c_void, OsString};
-    use std::os::windows::ffi::OsStringExt;
-    const FROM_ADDRESS_UNCHANGED_COUNT: u32 = 4 | 2;
-    #[link(name = "kernel32")]
-    extern "system" {
-        fn GetModuleHandleExW(flags: u32, name: *const c_void, module: *mut *mut c_void) -> i32;
-        fn GetModuleFileNameW(module: *mut c_void, name: *mut u16, size: u32) -> u32;
-    }
-    let here = own_folder as fn() -> Option<PathBuf> as *const c_void;
-    let mut module = std::ptr::null_mut();
-    // SAFETY: an address in this library, and a place for the result.
-    if unsafe { GetModuleHandleExW(FROM_ADDRESS_UNCHANGED_COUNT, here, &mut module) } == 0 {
-        return None;
-    }
-    let mut name = [0u16; 1024];
-    // SAFETY: a loaded module, and room for as many characters as said.
-    let length = unsafe { GetModuleFileNameW(module, name.as_mut_ptr(), name.len() as u32) };
-    let name = name.get(..length as usize).filter(|name| !name.is_empty())?;
-    PathBuf::from(OsString::from_wide(name)).parent().map(Path::to_owned)
 }
 
 #[cfg(test)]

@@ -176,7 +176,7 @@ impl Tensor {
     }
 
     /// Bytes of its data, if the shape is sane.
-    pub(super) fn bytes(&self) -> Result<u64> {
+    pub(crate) fn bytes(&self) -> Result<u64> {
         let (_, type_name, block, block_bytes) = TYPES[self.type_index];
         let name = &self.name;
         // ggml counts in signed 64 bits, and some callers in 32.

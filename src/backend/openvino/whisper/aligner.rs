@@ -38,7 +38,7 @@ impl Aligner {
         let scale = exposed.scale.map(|scale| read_scale(network, scale)).transpose()?;
         let layers = alignment_heads(vocabulary, exposed.layers)?;
         let model = compiler.read_text(&exposed.xml, &network.bin)?;
-        let compiled = compiler.compile_again(&model)?;
+        let compiled = compiler.compile(&model)?;
         Ok(Self { compiled, layers, scale })
     }
 

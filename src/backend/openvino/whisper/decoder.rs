@@ -8,7 +8,7 @@ use super::super::native::Compiled;
 use super::super::request::Request;
 use super::super::tensor::Tensor;
 use super::files::Files;
-use crate::backend::{Encoded, GoOn, Listener};
+use crate::backend::{Encoded, GoOn};
 use crate::error::{Error, ErrorKind, Result};
 
 pub(super) const TOKENS: &str = "input_ids";
@@ -23,14 +23,10 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    pub(super) fn load(
-        compiler: &Compiler,
-        files: &Files,
-        listener: &mut Listener<'_>,
-    ) -> Result<Self> {
+    pub(super) fn load(compiler: &Compiler, files: &Files) -> Result<Self> {
         let model = compiler.read(&files.decoder.xml)?;
         let stateful = model.inputs().iter().any(|port| port.name == BEAMS);
-        let first = compiler.compile(&model, listener)?;
+        let first = compiler.compile(&model)?;
         if stateful {
             return Ok(Self { first, with_past: None });
         }
@@ -41,7 +37,7 @@ impl Decoder {
             );
             Error::new(ErrorKind::NotFound, message)
         })?;
-        let with_past = compiler.compile(&compiler.read(&network.xml)?, listener)?;
+        let with_past = compiler.compile(&compiler.read(&network.xml)?)?;
         Ok(Self { first, with_past: Some(with_past) })
     }
 

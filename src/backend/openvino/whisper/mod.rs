@@ -20,7 +20,10 @@ use self::files::Files;
 use self::session::Session;
 use super::compiler::Compiler;
 use super::vad::Vad;
-use crate::backend::{Listener, Loaded, LoadedSpeech, ModelInfo, SpeechModel, SpeechSession};
+use crate::backend::device::{Asked, Choice};
+use crate::backend::{
+    Encoded, Listener, Loaded, LoadedSpeech, ModelInfo, Progress, SpeechModel, SpeechSession,
+};
 use crate::error::Result;
 use crate::request::LoadOptions;
 use crate::speech::Vocabulary;
@@ -35,31 +38,27 @@ pub(super) struct Whisper {
     files: Files,
     vocabulary: Arc<Vocabulary>,
     compiler: Compiler,
+    choice: Choice,
 }
 
 /// Loads the folder at `path`. `Ok(None)`: the listener gave it up.
 pub(super) fn load(
     path: &str,
     options: &LoadOptions,
-    mut listener: Listener<'_>,
+    listener: Listener<'_>,
 ) -> Result<Option<Loaded>> {
     let folder = Path::new(path);
     let vocabulary = Arc::new(Vocabulary::read(folder)?);
     let files = Files::find(folder)?;
-    let compiler = Compiler::new(options)?;
-    // Reading a model cannot be stopped; between the parts a stop is noticed.
-    if !(listener.progress)(0.1) {
-        return Ok(None);
-    }
+    let mut compiler = Compiler::new(options)?;
     let n_mels = vocabulary.sizes().mel_bins;
-    let encoder = Encoder::load(&compiler, &files.encoder, n_mels, &mut listener)?;
-    if !(listener.progress)(0.4) {
+    let Listener { progress, notice } = listener;
+    let parts = |compiler: &Compiler| load_parts(compiler, &files, n_mels, &mut *progress);
+    let (parts, choice) =
+        compiler.on_first_device(Asked::of(options), files.weights, notice, parts)?;
+    let Some((encoder, decoder)) = parts else {
         return Ok(None);
-    }
-    let decoder = Decoder::load(&compiler, &files, &mut listener)?;
-    if !(listener.progress)(0.9) {
-        return Ok(None);
-    }
+    };
     let vad = Vad::find(&compiler, folder, options)?;
     let whisper = Whisper {
         encoder,
@@ -69,6 +68,7 @@ pub(super) fn load(
         files,
         vocabulary: Arc::clone(&vocabulary),
         compiler,
+        choice,
     };
     let info = whisper.describe(folder);
     Ok(Some(Loaded::Speech(Box::new(LoadedSpeech {
@@ -79,6 +79,38 @@ pub(super) fn load(
         n_parallel: options.n_parallel as usize,
         info,
     }))))
+}
+
+/// Both networks, for the compiler's device. `Ok(None)`: `progress` gave it up; reading and compiling
+/// cannot be stopped, but between the parts a stop is noticed.
+fn load_parts(
+    compiler: &Compiler,
+    files: &Files,
+    n_mels: usize,
+    progress: Progress<'_>,
+) -> Result<Option<(Encoder, Decoder)>> {
+    if !progress(0.1) {
+        return Ok(None);
+    }
+    let encoder = Encoder::load(compiler, &files.encoder, n_mels)?;
+    if !progress(0.4) {
+        return Ok(None);
+    }
+    let decoder = Decoder::load(compiler, files)?;
+    if compiler.is_for_accelerator() {
+        try_out(&encoder, &decoder)?;
+    }
+    Ok(progress(0.9).then_some((encoder, decoder)))
+}
+
+/// Hears a window of silence: some devices fail, for want of memory or of an operation, when they first
+/// compute, and now another one can still take over.
+fn try_out(encoder: &Encoder, decoder: &Decoder) -> Result<()> {
+    let mut run = encoder.run()?;
+    run.begin(&encoder.silence())?;
+    let window = run.finish(&|| true)?;
+    let windows: Vec<&Encoded> = window.iter().collect();
+    decoder.texts(&windows)?.decode(decoder, &[0], &|| true).map(|_| ())
 }
 
 impl Whisper {
@@ -95,15 +127,7 @@ impl Whisper {
         add("n_mels", json!(sizes.mel_bins));
         add("n_vocab", json!(sizes.vocabulary));
         add("vad", json!(self.vad.is_some()));
-        let devices = self.compiler.devices().iter();
-        let devices = devices.map(|device| json!({"id": device.id, "name": device.full_name}));
-        add("devices", devices.collect());
-        if let Some(choice) = self.compiler.choice() {
-            add("device", json!(choice.used));
-            add("device_name", json!(choice.full_name));
-            add("device_asked", json!(choice.asked));
-            add("device_why", json!(choice.why));
-        }
+        self.choice.describe(&mut details);
         ModelInfo { name: name.unwrap_or_default(), details, ..ModelInfo::default() }
     }
 
