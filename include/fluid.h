@@ -92,7 +92,7 @@ typedef struct fluid_event {
   const char *text;
   // Bytes of `text`, the NUL not counted; a text may hold a NUL itself.
   size_t text_len;
-  // JSON with a NUL after it, in a final event, of a call of a tool, of a segment and of a language,
+  // JSON with a NUL after it, in a final event, of a call of a tool, of a segment, a language and a model,
   // and of other tokens with log-probabilities, which for those of calls are in the result only;
   // empty in others, never `NULL`.
   const char *json;
@@ -261,6 +261,10 @@ typedef void (*fluid_log_fn)(fluid_log_level level, const char *line, void *user
 // token's id; of a token that decides several things only the first event has it, others have -1.
 #define FLUID_EVENT_TOOL_CALL 7
 
+// Something happened to a model of the engine: see `fluid_engine_events`. `text` tells it in one line,
+// `json` for programs.
+#define FLUID_EVENT_MODEL 8
+
 // The job's one end: `status` tells how, and `json` holds what `fluid_job_json` gives, which is
 // plain text where the format asked for is one.
 #define FLUID_EVENT_END 100
@@ -325,19 +329,74 @@ void fluid_floats_free(float *data);
 
 // Makes an engine. Several can live side by side; each has its own models and threads.
 //
-// `options_json`: `NULL`, or a JSON object borrowed for the call: `max_queue`, how many jobs
-// may wait for a slot of one model (256); `event_queue`, how many events wait in one job for
-// its reader before the job pauses (256); `openvino_library`, OpenVINO's C library or the folder
-// that holds it. Without, it is looked for, when a model first needs it, by the variable
-// `FLUID_OPENVINO_LIB`, beside libfluid, in the active Python environment, where Intel's installer
-// puts it and in the system's library folders. One process has one: the first that was opened.
+// `options_json`: `NULL`, or a JSON object borrowed for the call; an unknown key is refused:
+//
+// | key | meaning | default |
+// |---|---|---|
+// | `max_queue` | how many jobs may wait for a slot of one model | 256 |
+// | `event_queue` | how many events wait in one job for its reader before the job pauses | 256 |
+// | `openvino_library` | OpenVINO's C library, or the folder that holds it; one process has one, the first that was opened | looked for when a model first needs it: by the variable `FLUID_OPENVINO_LIB`, beside libfluid, in the active Python environment, where Intel's installer puts it, in the system's library folders |
+// | `model_dir` | the folder that names of models lead to, see `fluid_models`; need not be there yet | none: `fluid_load_model` takes paths only |
+// | `cache_dir` | a folder for models that OpenVINO has compiled, so that the next load takes less time; it takes as much room again as they do, and can be deleted when no model is loading | `cache` in the model folder |
+// | `max_memory` | GiB that all models may take together, as `fluid_estimate` counts; 0 for no limit | 0 |
+// | `idle_timeout` | seconds without a job after which a model gives its memory back; 0 for never | 0 |
+// | `idle_check_interval` | seconds between looks at that, 0.01 to 86,400 | 60 |
+//
+// A model that gave its memory back is still there: its handle, its information and its queue. The next
+// request has it loaded again, with the options it had; it takes that much longer, and can be
+// cancelled meanwhile. What lay in its KV cache is computed again. `max_memory` is kept so: a load that
+// it has no room for has idle models give way, the least recently used one first, and fails with the
+// sums where they do not suffice; a model that jobs wait for also has busy ones give way, when the jobs
+// they have begun have ended, in the order they asked. Models loaded with `pinned` stay.
 //
 // Errors: `FLUID_ERROR_INVALID_JSON`, `FLUID_ERROR_INVALID_REQUEST` for an unknown key or a
 // wrong value. On success `*out_engine` is owned by the caller, free with `fluid_engine_free`.
 //
 // Callers see to it that:
 // `options_json` is `NULL` or NUL-terminated; `out_engine` is `NULL` or can be written to.
-fluid_status fluid_engine_new(const char *options_json, struct fluid_engine **out_engine);
+fluid_status fluid_engine_new(const char *options_json,
+                              struct fluid_engine **out_engine);
+
+// Describes an engine as a JSON object: `max_memory_bytes`, `memory_bytes` (what its models take, as
+// estimated), `idle_timeout`, `idle_check_interval`, and `models`, each with `model` (its name), `path`,
+// `state` ("loading", "loaded", "unloaded"), `pinned`, `jobs` (that have not ended), `idle_seconds` and
+// `memory_bytes`. On success `*out_json` is owned by the caller, free with `fluid_string_free`.
+//
+// Callers see to it that:
+// `out_json` can be written to.
+fluid_status fluid_engine_info(struct fluid_engine *engine,
+                               char **out_json);
+
+// Starts a job without an end of its own that tells what happens to the engine's models unasked, as
+// events of kind `FLUID_EVENT_MODEL`. Read it like any job, or attach it to a queue. The events'
+// `json` has `event`, `model` (its name) and `path`:
+//
+// | `event` | what happened | more |
+// |---|---|---|
+// | `"loaded"` | a model was loaded, or loaded again | `seconds`, `bytes` |
+// | `"unloaded"` | a model gave its memory back | `reason`: `"idle"`, `"memory"` (another needs it), `"trim"`; `bytes` |
+// | `"loading"` | jobs wait for it, and it is loaded again | |
+// | `"load_failed"` | that failed; the jobs that waited ended with the same error | `message` |
+// | `"notice"` | a load does not go as asked, such as on another device | `message` |
+//
+// Where the reader falls behind, the oldest events beyond `event_queue` are dropped. The job ends with
+// `FLUID_CANCELLED` when the engine is freed or the job is cancelled. On success `*out_job` is owned by
+// the caller, free with `fluid_job_free`.
+//
+// Callers see to it that:
+// `out_job` can be written to.
+fluid_status fluid_engine_events(struct fluid_engine *engine,
+                                 struct fluid_job **out_job);
+
+// Gives memory back, as when the system runs short of it: models that have no jobs and are not
+// `pinned` are unloaded until they are used again. Waits until they are, at most two seconds for each;
+// inside the log callback not at all. `out_json` may be `NULL`; on success `*out_json` is
+// `{"unloaded": ["..."], "bytes": 123}`, owned by the caller, free with `fluid_string_free`.
+//
+// Callers see to it that:
+// `out_json` is `NULL` or can be written to.
+fluid_status fluid_engine_trim(struct fluid_engine *engine,
+                               char **out_json);
 
 // Frees an engine: cancels its jobs, frees its models, joins its threads. Native work that
 // cannot be stopped (one node of a model's graph, the reading of a model's metadata) is waited
@@ -348,11 +407,26 @@ fluid_status fluid_engine_new(const char *options_json, struct fluid_engine **ou
 // Errors: `FLUID_ERROR_INVALID_HANDLE` when it was freed before.
 fluid_status fluid_engine_free(struct fluid_engine *engine);
 
-// Loads the model at `path` and waits until it can be used.
+// Loads the model that `name` stands for and waits until it can be used.
 //
-// `path` is a GGUF file, or the folder of a Whisper model in OpenVINO's format as optimum-intel
-// exports it; UTF-8 on every system, borrowed for the call. `options_json` is `NULL`
-// or a JSON object, borrowed for the call; an unknown key is refused:
+// `name` is UTF-8 on every system, borrowed for the call. It is one of:
+//
+// - a path: of a GGUF file, of the first file of a split one, or of the folder of a Whisper model in
+//   OpenVINO's format as optimum-intel exports it. What is there by that path wins.
+// - a model of the engine's model folder, see `fluid_models`: `"name"`, `"name:Q8_0"` for one of several
+//   quantisations, `"name/file.gguf"`
+// - a repository of a hub: `"owner/repo"`, `"owner/repo:Q8_0"`, `"owner/repo@revision"`, or a file
+//   of it, `"owner/repo/file.gguf"`. It lies in the model folder under the repository's own name.
+// - a short name of Fluid Server, such as `"whisper-tiny"`
+//
+// Of several GGUF files that of Q4_K_M is taken, else another one of four bits, then of five, six and
+// eight, of 16, then of less than four; never a vision part (mmproj) or an importance matrix. A name
+// with `..`, a drive, a backslash, control characters, or a part that begins with a dot or is a
+// device's name on Windows is refused, so no name leads out of the model folder; links that lie in
+// it are followed. A host that gets names from others should refuse absolute paths and those that
+// `fluid_models` does not list: paths are not bound to the folder.
+//
+// `options_json` is `NULL` or a JSON object, borrowed for the call; an unknown key is refused:
 //
 // | key | meaning | default |
 // |---|---|---|
@@ -372,7 +446,9 @@ fluid_status fluid_engine_free(struct fluid_engine *engine);
 // | `embedding` | turn texts into vectors or scores instead of generating | as the file says: true for encoders, and where it names a pooling |
 // | `use_mmap` | map the file instead of reading it; do not change it while it is mapped | true |
 // | `device` | `"AUTO"`, `"CPU"`, `"GPU"`, `"NPU"`, `"GPU.1"`; GGUF models: `"AUTO"` or `"CPU"` | `"AUTO"` |
-// | `cache_dir` | OpenVINO: a folder for compiled models, so that the next load takes less time | none |
+// | `model_type` | what the model is for, `"llm"`, `"whisper"` or `"embedding"`, where models of two kinds have its name, or a hub has it | as short names and the repository's name say |
+// | `download` | fetch a model that is not here from a hub | true |
+// | `cache_dir` | OpenVINO: a folder for compiled models, so that the next load takes less time | the engine's |
 // | `inference_precision` | OpenVINO: `"f32"`, `"f16"` or `"bf16"` to compute in | what is fastest |
 // | `vad_model` | Whisper: the file silero_vad_openvino_16k.onnx | in the model's folder, or the one around it |
 // | `lora` | LoRA adapters in GGUF's format, up to 64: `[{"path": "a.gguf", "name": "a", "scale": 0.5}]`; requests choose among them | none; a name is the file's, a scale 1 |
@@ -380,16 +456,21 @@ fluid_status fluid_engine_free(struct fluid_engine *engine);
 // | `draft_options` | its `n_ctx`, `use_mmap` and options of the KV cache | `n_ctx` as this model's |
 // | `speculative` | for requests that do not say it: see `fluid_generate` | off |
 // | `chat_template` | a Jinja template in place of the model's own | the model's own |
+// | `pinned` | the model's memory is given back with the model only | false |
+// | `idle_timeout` | seconds without a job after which its memory is given back; 0 for never | the engine's |
+// | `warm_up` | use the model once in the background when it is loaded; `fluid_model_info` has its status | false |
 // | `deadline_ms` | give up after this time | none |
 //
 // `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` events and the final one, on this
 // thread, and can cancel the load; and `FLUID_EVENT_NOTICE` where the model is not loaded as asked,
 // such as on another device. `user_data` is handed to it.
 //
-// Outcomes: `FLUID_CANCELLED`, `FLUID_DEADLINE`. Errors: `FLUID_ERROR_NOT_FOUND` (with the name of
-// the file that is missing), `FLUID_ERROR_IO`, `FLUID_ERROR_INVALID_MODEL` (a file is cut or
+// Outcomes: `FLUID_CANCELLED`, `FLUID_DEADLINE`. Errors: `FLUID_ERROR_INVALID_ARGUMENT` (`name` is none,
+// or stands for models of two kinds), `FLUID_ERROR_NOT_FOUND` (with the name of the file that is
+// missing, or the names that are near `name`), `FLUID_ERROR_IO`, `FLUID_ERROR_INVALID_MODEL` (a file is cut or
 // altered), `FLUID_ERROR_BACKEND_MISSING` (OpenVINO's library was not found; the message lists
-// where it was looked for), `FLUID_ERROR_UNSUPPORTED_MODEL`, `FLUID_ERROR_UNSUPPORTED_CPU`,
+// where it was looked for), `FLUID_ERROR_UNSUPPORTED_MODEL` (such as an LLM in OpenVINO's format),
+// `FLUID_ERROR_UNSUPPORTED_CPU`,
 // `FLUID_ERROR_OUT_OF_MEMORY`, and those of the options. On `FLUID_OK` `*out_model` is owned by
 // the caller, free with `fluid_model_free`.
 //
@@ -397,7 +478,7 @@ fluid_status fluid_engine_free(struct fluid_engine *engine);
 // Strings are NUL-terminated; `out_model` can be written to; `callback` can be called with
 // `user_data` until this returns.
 fluid_status fluid_load_model(struct fluid_engine *engine,
-                              const char *path,
+                              const char *name,
                               const char *options_json,
                               fluid_event_fn callback,
                               void *user_data,
@@ -411,7 +492,7 @@ fluid_status fluid_load_model(struct fluid_engine *engine,
 // Callers see to it that:
 // Strings are NUL-terminated; `out_job` can be written to.
 fluid_status fluid_load_model_start(struct fluid_engine *engine,
-                                    const char *path,
+                                    const char *name,
                                     const char *options_json,
                                     struct fluid_job **out_job);
 
@@ -420,12 +501,14 @@ fluid_status fluid_load_model_start(struct fluid_engine *engine,
 // `quantization`, `context_length` (of one job or text), `context_length_trained`, `n_parallel`,
 // `embedding_length`, `layers`, `heads`, `heads_kv`, `vocabulary` (its size), `special_tokens`
 // (ids by what they are for), `chat_template`, `pooling` and `dimensions` (of embedding models),
-// `general` (what the file says of its origin, such as `license`), `backend`, `device`, `threads`
-// and more. On success `*out_json` is owned by the caller, free with `fluid_string_free`.
+// `general` (what the file says of its origin, such as `license`), `backend`, `device`, `threads`,
+// `residence` (whether its weights are in memory: as in `fluid_engine_info`), `warm_up` (`status`: "off",
+// "running", "done" or "failed"; `elapsed_seconds`) and more. On success `*out_json` is owned by the caller, free with `fluid_string_free`.
 //
 // Callers see to it that:
 // `out_json` can be written to.
-fluid_status fluid_model_info(struct fluid_model *model, char **out_json);
+fluid_status fluid_model_info(struct fluid_model *model,
+                              char **out_json);
 
 // Frees a model: its running and waiting jobs end as cancelled, its memory is given back, its
 // threads are joined. Safe while other threads use the model: their calls return. `NULL` does

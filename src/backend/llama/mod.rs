@@ -30,7 +30,7 @@ use self::state_check::Kind;
 use self::threads::Threads;
 use self::words::Words;
 use super::{
-    Adapter, Backend, BatchToken, Decoded, Interrupt, Limits, Loaded, LoadedText, Progress,
+    Adapter, Backend, BatchToken, Decoded, Facts, Interrupt, Limits, Loaded, LoadedText, Progress,
     Tokenizer,
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -144,7 +144,18 @@ pub(super) fn load(
     Ok(Some(Loaded::Text(Box::new(loaded))))
 }
 
-/// The model's weights. `Ok(None)`: `progress` gave it up.
+/// See [`super::look`].
+pub(super) fn look(path: &Path) -> Result<Facts> {
+    let summary = gguf::check(path)?;
+    Ok(Facts {
+        architecture: Some(summary.architecture.name.to_owned()),
+        quantization: summary.file_type.map(str::to_owned),
+        parameters: Some(summary.n_parameters),
+        context_length: Some(summary.n_ctx_train.into()),
+        unsupported: None,
+    })
+}
+
 /// What has a meaning for models that generate text alone.
 fn refuse_for_embedding(options: &LoadOptions) -> Result<()> {
     let given = [
@@ -160,6 +171,7 @@ fn refuse_for_embedding(options: &LoadOptions) -> Result<()> {
     })
 }
 
+/// The model's weights. `Ok(None)`: `progress` gave it up.
 fn load_weights(
     path: &str,
     options: &LoadOptions,

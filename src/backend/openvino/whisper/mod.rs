@@ -81,6 +81,12 @@ pub(super) fn load(
     }))))
 }
 
+/// Whether the folder has all that [`load`] reads, its networks whole.
+pub(super) fn look(folder: &Path) -> Result<()> {
+    Vocabulary::find_files(folder)?;
+    Files::find(folder).map(|_| ())
+}
+
 impl Whisper {
     fn describe(&self, folder: &Path) -> ModelInfo {
         let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
