@@ -466,9 +466,24 @@ fluid_status fluid_doctor(struct fluid_engine *engine,
 
 // Loads the model at `path` and waits until it can be used.
 //
-// `path` is a GGUF file, or the folder of a Whisper model in OpenVINO's format as optimum-intel
-// exports it; UTF-8 on every system, borrowed for the call. `options_json` is `NULL`
-// or a JSON object, borrowed for the call; an unknown key is refused:
+// `name` is UTF-8 on every system, borrowed for the call. It is one of:
+//
+// - a path: of a GGUF file, of the first file of a split one, or of the folder of a Whisper model in
+//   OpenVINO's format as optimum-intel exports it. What is there by that path wins.
+// - a model of the engine's model folder, see `fluid_models`: `"name"`, `"name:Q8_0"` for one of several
+//   quantisations, `"name/file.gguf"`
+// - a repository of a hub: `"owner/repo"`, `"owner/repo:Q8_0"`, `"owner/repo@revision"`, or a file
+//   of it, `"owner/repo/file.gguf"`. It lies in the model folder under the repository's own name.
+// - a short name of Fluid Server, such as `"whisper-tiny"`
+//
+// Of several GGUF files that of Q4_K_M is taken, else another one of four bits, then of five, six and
+// eight, of 16, then of less than four; never a vision part (mmproj) or an importance matrix. A name
+// with `..`, a drive, a backslash, control characters, or a part that begins with a dot or is a
+// device's name on Windows is refused, so no name leads out of the model folder; links that lie in
+// it are followed. A host that gets names from others should refuse absolute paths and those that
+// `fluid_models` does not list: paths are not bound to the folder.
+//
+// `options_json` is `NULL` or a JSON object, borrowed for the call; an unknown key is refused:
 //
 // | key | meaning | default |
 // |---|---|---|
@@ -507,10 +522,12 @@ fluid_status fluid_doctor(struct fluid_engine *engine,
 // thread, and can cancel the load; and `FLUID_EVENT_NOTICE` where the model is not loaded as asked,
 // such as on another device. `user_data` is handed to it.
 //
-// Outcomes: `FLUID_CANCELLED`, `FLUID_DEADLINE`. Errors: `FLUID_ERROR_NOT_FOUND` (with the name of
-// the file that is missing), `FLUID_ERROR_IO`, `FLUID_ERROR_INVALID_MODEL` (a file is cut or
+// Outcomes: `FLUID_CANCELLED`, `FLUID_DEADLINE`. Errors: `FLUID_ERROR_INVALID_ARGUMENT` (`name` is none,
+// or stands for models of two kinds), `FLUID_ERROR_NOT_FOUND` (with the name of the file that is
+// missing, or the names that are near `name`), `FLUID_ERROR_IO`, `FLUID_ERROR_INVALID_MODEL` (a file is cut or
 // altered), `FLUID_ERROR_BACKEND_MISSING` (OpenVINO's library was not found; the message lists
-// where it was looked for), `FLUID_ERROR_UNSUPPORTED_MODEL`, `FLUID_ERROR_UNSUPPORTED_CPU`,
+// where it was looked for), `FLUID_ERROR_UNSUPPORTED_MODEL` (such as an LLM in OpenVINO's format),
+// `FLUID_ERROR_UNSUPPORTED_CPU`,
 // `FLUID_ERROR_OUT_OF_MEMORY`, and those of the options. On `FLUID_OK` `*out_model` is owned by
 // the caller, free with `fluid_model_free`.
 //
@@ -518,7 +535,7 @@ fluid_status fluid_doctor(struct fluid_engine *engine,
 // Strings are NUL-terminated; `out_model` can be written to; `callback` can be called with
 // `user_data` until this returns.
 fluid_status fluid_load_model(struct fluid_engine *engine,
-                              const char *path,
+                              const char *name,
                               const char *options_json,
                               fluid_event_fn callback,
                               void *user_data,
@@ -532,7 +549,7 @@ fluid_status fluid_load_model(struct fluid_engine *engine,
 // Callers see to it that:
 // Strings are NUL-terminated; `out_job` can be written to.
 fluid_status fluid_load_model_start(struct fluid_engine *engine,
-                                    const char *path,
+                                    const char *name,
                                     const char *options_json,
                                     struct fluid_job **out_job);
 

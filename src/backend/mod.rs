@@ -9,6 +9,7 @@ mod fake;
 pub mod inventory;
 #[cfg(feature = "llama")]
 mod llama;
+mod look;
 #[cfg(feature = "openvino")]
 pub mod openvino;
 mod speech;
@@ -23,6 +24,7 @@ use serde_json::{Map, Value};
 pub use self::adapter::{Adapter, AdapterInfo};
 pub use self::draft::DraftModel;
 pub use self::embedding::{EmbeddingLimits, EmbeddingModel, LoadedEmbedding, Output, Pairing};
+pub use self::look::{look, Facts};
 pub use self::speech::{Encoded, GoOn, LoadedSpeech, Scores, SpeechModel, SpeechSession};
 pub use self::tokenizer::Tokenizer;
 use crate::error::{Error, ErrorKind, Result};
@@ -433,6 +435,11 @@ pub fn give_memory_back() {
     unsafe {
         libc::malloc_trim(0);
     }
+}
+
+/// Whether `path` is a script of the tests, and no path.
+pub fn is_script(path: &str) -> bool {
+    cfg!(feature = "fake") && path.starts_with("fake:")
 }
 
 fn load_one(

@@ -21,6 +21,7 @@ mod kv;
 mod line;
 mod logprobs;
 pub mod model;
+mod models;
 mod news;
 pub mod own_thread;
 mod pace;
@@ -65,6 +66,7 @@ use crate::backend;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log;
 use crate::request::{EngineOptions, LoadOptions};
+use crate::store::{Found, Store};
 
 /// How long a trim waits for one model's memory.
 const TRIM_PATIENCE: Duration = Duration::from_secs(2);
@@ -72,6 +74,7 @@ const TRIM_PATIENCE: Duration = Duration::from_secs(2);
 /// The owner of models and jobs. Dropping it is [`shut_down`](Self::shut_down).
 pub struct Engine {
     options: EngineOptions,
+    store: Store,
     timer: Arc<Timer>,
     budget: Arc<Budget>,
     news: Arc<News>,
@@ -88,8 +91,9 @@ impl Engine {
     /// An engine without models; it starts no thread before the first load.
     pub fn new(options: EngineOptions) -> Self {
         let budget = Budget::new(options.max_memory);
+        let store = Store::new(options.model_dir.as_deref(), options.cache_dir.as_deref());
         let (timer, news, workers) = (Arc::default(), Arc::default(), Mutex::default());
-        Self { options, timer, budget, news, workers }
+        Self { options, store, timer, budget, news, workers }
     }
 
     /// The options it was made with.
@@ -97,8 +101,11 @@ impl Engine {
         &self.options
     }
 
-    /// Starts to load the model at `path`; the job then holds it.
-    pub fn load(&self, path: &str, mut options: LoadOptions) -> Result<Arc<Job>> {
+    /// Starts to load the model that `name` stands for, see [`Store::find`]; the job then holds it.
+    pub fn load(&self, name: &str, mut options: LoadOptions) -> Result<Arc<Job>> {
+        let located = self.locate(name, &mut options);
+        // A name that stands for nothing is told by the job, as a file that cannot be read is.
+        let path = located.as_deref().unwrap_or(name);
         options.openvino.clone_from(&self.options.openvino);
         let (signal, woken) = Signal::new();
         let deadline = options.deadline;
@@ -112,6 +119,7 @@ impl Engine {
         self.budget.join(&residence);
         let load = Load {
             path: path.to_owned(),
+            refused: located.clone().err(),
             options,
             job: Arc::clone(&job),
             setup: Setup {
@@ -134,6 +142,27 @@ impl Engine {
             self.timer.watch(&job, limit).inspect_err(|_| job.close())?;
         }
         Ok(job)
+    }
+
+    /// The path that `name` stands for, and in `options` what the store adds to them.
+    fn locate(&self, name: &str, options: &mut LoadOptions) -> Result<String> {
+        if backend::is_script(name) {
+            return Ok(name.to_owned());
+        }
+        let path = match self.store.find(name, options.model_type)? {
+            Found::Here(path) => path,
+            Found::Wanted(wanted) => {
+                let message =
+                    format!("{name}: is not in the model folder; fetch {} first", wanted.repo);
+                return Err(Error::new(ErrorKind::NotFound, message));
+            }
+        };
+        // GGUF models are not compiled.
+        if options.cache_dir.is_none() && path.is_dir() {
+            options.cache_dir = self.store.usable_cache_dir();
+        }
+        // From UTF-8 names in folders that UTF-8 options name.
+        Ok(path.to_string_lossy().into_owned())
     }
 
     /// Whether `model` was loaded by this engine.

@@ -162,6 +162,12 @@ impl Residence {
         &self.path
     }
 
+    /// Whether the native state is in memory.
+    pub(super) fn is_loaded(&self) -> bool {
+        let state = self.state.lock();
+        state.phase == Phase::Loaded && !state.closed
+    }
+
     pub(super) fn is_pinned(&self) -> bool {
         self.rules.pinned
     }

@@ -45,6 +45,8 @@ pub(super) struct Worker {
 /// What a worker starts with.
 pub(super) struct Load {
     pub(super) path: String,
+    /// Why there is nothing to load.
+    pub(super) refused: Option<Error>,
     pub(super) options: LoadOptions,
     pub(super) job: Arc<Job>,
     pub(super) setup: Setup,
@@ -125,10 +127,11 @@ impl Worker {
     }
 
     fn work(self: Arc<Self>, load: Load, woken: &Receiver<()>) {
-        let Load { path, options, job, setup } = load;
+        let Load { path, refused, options, job, setup } = load;
         let _closed = CloseOnDrop(&setup.residence);
         let begun = Instant::now();
-        let made = match self.first_load(&path, options, &job, &setup) {
+        let found = refused.map_or(Ok(()), Err);
+        let made = match found.and_then(|()| self.first_load(&path, options, &job, &setup)) {
             Ok(Some(made)) => made,
             Ok(None) => {
                 job.finish(Ending::Cancelled, None);

@@ -30,6 +30,8 @@ pub(super) fn shut_down_all() {
 /// | `max_queue` | how many jobs may wait for a slot of one model | 256 |
 /// | `event_queue` | how many events wait in one job for its reader before the job pauses | 256 |
 /// | `openvino_library` | OpenVINO's C library, or the folder that holds it; one process has one, the first that was opened | looked for when a model first needs it: by the variable `FLUID_OPENVINO_LIB`, beside libfluid, in the active Python environment, where Intel's installer puts it, in the system's library folders |
+/// | `model_dir` | the folder that names of models lead to, see `fluid_models`; need not be there yet | none: `fluid_load_model` takes paths only |
+/// | `cache_dir` | a folder for models that OpenVINO has compiled, so that the next load takes less time; it takes as much room again as they do, and can be deleted when no model is loading | `cache` in the model folder |
 /// | `max_memory` | GiB that all models may take together, as `fluid_estimate` counts; 0 for no limit | 0 |
 /// | `idle_timeout` | seconds without a job after which a model gives its memory back; 0 for never | 0 |
 /// | `idle_check_interval` | seconds between looks at that, 0.01 to 86,400 | 60 |

@@ -16,6 +16,7 @@ mod handle;
 mod job;
 mod log;
 mod model;
+mod models;
 mod pointer;
 mod process;
 mod queue;
@@ -44,6 +45,7 @@ pub use job::{
 };
 pub use log::*;
 pub use model::{fluid_load_model, fluid_load_model_start, fluid_model_free, fluid_model_info};
+pub use models::fluid_models;
 pub use queue::{fluid_queue_free, fluid_queue_new, fluid_queue_next};
 pub use rerank::{fluid_rerank, fluid_rerank_start};
 pub use state::{

@@ -18,11 +18,26 @@ use crate::request::LoadOptions;
 
 pub(super) static MODELS: Table<Model> = Table::new(0xf1d2, "model");
 
-/// Loads the model at `path` and waits until it can be used.
+/// Loads the model that `name` stands for and waits until it can be used.
 ///
-/// `path` is a GGUF file, or the folder of a Whisper model in OpenVINO's format as optimum-intel
-/// exports it; UTF-8 on every system, borrowed for the call. `options_json` is `NULL`
-/// or a JSON object, borrowed for the call; an unknown key is refused:
+/// `name` is UTF-8 on every system, borrowed for the call. It is one of:
+///
+/// - a path: of a GGUF file, of the first file of a split one, or of the folder of a Whisper model in
+///   OpenVINO's format as optimum-intel exports it. What is there by that path wins.
+/// - a model of the engine's model folder, see `fluid_models`: `"name"`, `"name:Q8_0"` for one of several
+///   quantisations, `"name/file.gguf"`
+/// - a repository of a hub: `"owner/repo"`, `"owner/repo:Q8_0"`, `"owner/repo@revision"`, or a file
+///   of it, `"owner/repo/file.gguf"`. It lies in the model folder under the repository's own name.
+/// - a short name of Fluid Server, such as `"whisper-tiny"`
+///
+/// Of several GGUF files that of Q4_K_M is taken, else another one of four bits, then of five, six and
+/// eight, of 16, then of less than four; never a vision part (mmproj) or an importance matrix. A name
+/// with `..`, a drive, a backslash, control characters, or a part that begins with a dot or is a
+/// device's name on Windows is refused, so no name leads out of the model folder; links that lie in
+/// it are followed. A host that gets names from others should refuse absolute paths and those that
+/// `fluid_models` does not list: paths are not bound to the folder.
+///
+/// `options_json` is `NULL` or a JSON object, borrowed for the call; an unknown key is refused:
 ///
 /// | key | meaning | default |
 /// |---|---|---|
@@ -44,7 +59,9 @@ pub(super) static MODELS: Table<Model> = Table::new(0xf1d2, "model");
 /// | `device` | `"AUTO"` (a GPU with room for the model, else the CPU), `"CPU"`, `"GPU"`, `"NPU"`, `"GPU.1"`: see `fluid_devices` | `"AUTO"` |
 /// | `device_fallback` | where a device is not there or fails, use the next one, at last the CPU; false makes that an error | true |
 /// | `n_gpu_layers` | GGUF models on a GPU: layers that it computes, the output among them | as many as fit |
-/// | `cache_dir` | OpenVINO: a folder for compiled models, so that the next load takes less time | none |
+/// | `model_type` | what the model is for, `"llm"`, `"whisper"` or `"embedding"`, where models of two kinds have its name, or a hub has it | as short names and the repository's name say |
+/// | `download` | fetch a model that is not here from a hub | true |
+/// | `cache_dir` | OpenVINO: a folder for compiled models, so that the next load takes less time | the engine's |
 /// | `inference_precision` | OpenVINO: `"f32"`, `"f16"` or `"bf16"` to compute in | what is fastest |
 /// | `vad_model` | Whisper: the file silero_vad_openvino_16k.onnx | in the model's folder, or the one around it |
 /// | `lora` | LoRA adapters in GGUF's format, up to 64: `[{"path": "a.gguf", "name": "a", "scale": 0.5}]`; requests choose among them | none; a name is the file's, a scale 1 |
@@ -61,10 +78,12 @@ pub(super) static MODELS: Table<Model> = Table::new(0xf1d2, "model");
 /// thread, and can cancel the load; and `FLUID_EVENT_NOTICE` where the model is not loaded as asked,
 /// such as on another device. `user_data` is handed to it.
 ///
-/// Outcomes: `FLUID_CANCELLED`, `FLUID_DEADLINE`. Errors: `FLUID_ERROR_NOT_FOUND` (with the name of
-/// the file that is missing), `FLUID_ERROR_IO`, `FLUID_ERROR_INVALID_MODEL` (a file is cut or
+/// Outcomes: `FLUID_CANCELLED`, `FLUID_DEADLINE`. Errors: `FLUID_ERROR_INVALID_ARGUMENT` (`name` is none,
+/// or stands for models of two kinds), `FLUID_ERROR_NOT_FOUND` (with the name of the file that is
+/// missing, or the names that are near `name`), `FLUID_ERROR_IO`, `FLUID_ERROR_INVALID_MODEL` (a file is cut or
 /// altered), `FLUID_ERROR_BACKEND_MISSING` (OpenVINO's library was not found; the message lists
-/// where it was looked for), `FLUID_ERROR_UNSUPPORTED_MODEL`, `FLUID_ERROR_UNSUPPORTED_CPU`,
+/// where it was looked for), `FLUID_ERROR_UNSUPPORTED_MODEL` (such as an LLM in OpenVINO's format),
+/// `FLUID_ERROR_UNSUPPORTED_CPU`,
 /// `FLUID_ERROR_OUT_OF_MEMORY`, and those of the options. On `FLUID_OK` `*out_model` is owned by
 /// the caller, free with `fluid_model_free`.
 ///
@@ -74,7 +93,7 @@ pub(super) static MODELS: Table<Model> = Table::new(0xf1d2, "model");
 #[no_mangle]
 pub unsafe extern "C" fn fluid_load_model(
     engine: *mut fluid_engine,
-    path: *const c_char,
+    name: *const c_char,
     options_json: *const c_char,
     callback: fluid_event_fn,
     user_data: *mut c_void,
@@ -84,7 +103,7 @@ pub unsafe extern "C" fn fluid_load_model(
         // SAFETY: the caller's promise.
         let out = unsafe { pointer::output(out_model, "out_model") }?;
         // SAFETY: the caller's promise.
-        let job = unsafe { start(engine, path, options_json) }?;
+        let job = unsafe { start(engine, name, options_json) }?;
         let function = callback;
         let status = callback::run(&job, &Callback { function, user_data })?;
         if status == FLUID_OK {
@@ -105,13 +124,13 @@ pub unsafe extern "C" fn fluid_load_model(
 #[no_mangle]
 pub unsafe extern "C" fn fluid_load_model_start(
     engine: *mut fluid_engine,
-    path: *const c_char,
+    name: *const c_char,
     options_json: *const c_char,
     out_job: *mut *mut fluid_job,
 ) -> fluid_status {
     guard(|| {
         // SAFETY: the caller's promise.
-        let start = || unsafe { start(engine, path, options_json) };
+        let start = || unsafe { start(engine, name, options_json) };
         // SAFETY: the caller's promise.
         unsafe { job::hand_out_to(out_job, start) }
     })
@@ -135,15 +154,15 @@ pub(super) unsafe fn ask<T>(
 /// The strings are null or NUL-terminated.
 unsafe fn start(
     engine: *mut fluid_engine,
-    path: *const c_char,
+    name: *const c_char,
     options_json: *const c_char,
 ) -> Result<Arc<Job>> {
     // SAFETY: the caller's promise.
-    let path = unsafe { pointer::text(path, "path") }?;
+    let name = unsafe { pointer::text(name, "name") }?;
     // SAFETY: the caller's promise.
     let options = unsafe { pointer::optional_text(options_json, "options_json") }?;
     let engine = ENGINES.get(pointer::key(engine))?;
-    engine.load(path, LoadOptions::parse(options)?)
+    engine.load(name, LoadOptions::parse(options)?)
 }
 
 /// Describes a model as a JSON object: `name`, `path`, `capabilities` ("generate", "transcribe",

@@ -9,12 +9,17 @@ use super::lora::LoraFile;
 use super::parse_object;
 use super::speculative::{DraftKind, DraftOptions, SpeculativeFields};
 use crate::error::{Error, Result};
+use crate::store::Kind;
 
 /// Options of `fluid_engine_new`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineOptions {
     /// OpenVINO's C library, or a folder that holds it, in place of a search for it.
     pub openvino: Option<String>,
+    /// The folder that names of models lead to; without, there are only paths.
+    pub model_dir: Option<String>,
+    /// The folder for compiled models; without, `cache` in the model folder.
+    pub cache_dir: Option<String>,
     /// Jobs that may wait for a slot of one model, 1 to 65,536; more are refused as queue full.
     pub max_queue: usize,
     /// Events that wait in one job for its reader, 1 to 65,536; then its slot pauses.
@@ -36,6 +41,8 @@ impl Default for EngineOptions {
     fn default() -> Self {
         Self {
             openvino: None,
+            model_dir: None,
+            cache_dir: None,
             max_queue: 256,
             event_queue: 256,
             max_memory: None,
@@ -46,7 +53,7 @@ impl Default for EngineOptions {
 }
 
 const ENGINE_KEYS: &str = "max_queue, event_queue, openvino_library, max_memory, idle_timeout, \
-     idle_check_interval";
+     idle_check_interval, model_dir, cache_dir";
 
 impl EngineOptions {
     /// Reads `text`, a JSON object; an empty text means the defaults.
@@ -64,6 +71,8 @@ impl EngineOptions {
             options.event_queue = count as usize;
         }
         options.openvino = path(&mut fields, "openvino_library")?;
+        options.model_dir = path(&mut fields, "model_dir")?;
+        options.cache_dir = path(&mut fields, "cache_dir")?;
         let gibibytes = fields.float("max_memory", 0.0..=1e6)?.filter(|&given| given > 0.0);
         options.max_memory = gibibytes.map(|given| (f64::from(given) * GIBIBYTE) as u64);
         options.idle_timeout = idle_timeout(&mut fields)?.flatten();
@@ -101,7 +110,11 @@ pub struct LoadOptions {
     /// Layers of a GGUF model that a GPU computes, 0 to 9,999, the last ones of the model first; by default
     /// as many as fit into its memory.
     pub n_gpu_layers: Option<u32>,
-    /// A folder for compiled models, so that the next load takes less time.
+    /// What the model is for, where models of two kinds have its name, or a hub has it.
+    pub model_type: Option<Kind>,
+    /// Whether a model that is not here is fetched from a hub.
+    pub download: bool,
+    /// A folder for compiled models, so that the next load takes less time; by default the engine's.
     pub cache_dir: Option<String>,
     /// What OpenVINO computes in, `f32`, `f16` or `bf16`; by default what the device is fastest at.
     pub inference_precision: Option<String>,
@@ -142,6 +155,8 @@ impl Default for LoadOptions {
             device: "AUTO".to_owned(),
             device_fallback: true,
             n_gpu_layers: None,
+            model_type: None,
+            download: true,
             cache_dir: None,
             inference_precision: None,
             vad_model: None,
@@ -160,8 +175,8 @@ impl Default for LoadOptions {
 }
 
 const LOAD_KEYS: &str = "n_ctx, n_parallel, n_ubatch, embedding, use_mmap, device, \
-     device_fallback, n_gpu_layers, cache_dir, inference_precision, vad_model, lora, draft_model, draft_options, speculative, chat_template, deadline_ms, \
-     pinned, idle_timeout, warm_up";
+     device_fallback, n_gpu_layers, model_type, download, cache_dir, inference_precision, vad_model, \
+     lora, draft_model, draft_options, speculative, chat_template, deadline_ms, pinned, idle_timeout, warm_up";
 
 impl LoadOptions {
     /// Reads `text`, a JSON object; an empty text means the defaults.
@@ -200,6 +215,8 @@ impl LoadOptions {
         options.lora = LoraFile::parse(&mut fields)?;
         options.draft = DraftOptions::parse(&mut fields)?;
         options.speculative = SpeculativeFields::parse(&mut fields)?;
+        options.model_type = kind(&mut fields, "model_type")?;
+        options.download = fields.boolean("download")?.unwrap_or(true);
         options.cache_dir = path(&mut fields, "cache_dir")?;
         options.inference_precision = precision(&mut fields)?;
         options.vad_model = path(&mut fields, "vad_model")?;
@@ -232,6 +249,18 @@ pub(super) fn deadline(fields: &mut Fields<'_>) -> Result<Option<Duration>> {
 fn idle_timeout(fields: &mut Fields<'_>) -> Result<Option<Option<Duration>>> {
     let seconds = fields.float("idle_timeout", 0.0..=31_536_000.0)?;
     Ok(seconds.map(|given| (given > 0.0).then(|| Duration::from_secs_f32(given))))
+}
+
+/// What a model is for, as the model folder names it.
+pub(super) fn kind(fields: &mut Fields<'_>, name: &'static str) -> Result<Option<Kind>> {
+    let Some(given) = fields.string(name)? else {
+        return Ok(None);
+    };
+    Kind::from_name(given).map(Some).ok_or_else(|| {
+        let message =
+            format!("\"{given}\" is not known; use \"llm\", \"whisper\" or \"embedding\"");
+        Error::invalid_request(&fields.path(name), message)
+    })
 }
 
 /// A path that is not empty.

@@ -42,6 +42,15 @@ pub(super) struct JsonFile {
 }
 
 impl JsonFile {
+    /// Whether `name` is there. `NotFound` when it is missing.
+    pub(super) fn find(folder: &Path, name: &str) -> Result<()> {
+        let path = folder.join(name);
+        match path.is_file() {
+            true => Ok(()),
+            false => Err(missing(&path.display().to_string())),
+        }
+    }
+
     /// Reads `name` in `folder`. `NotFound` when it is missing, `Io` when it cannot be read,
     /// `InvalidModel` when it is not one JSON object of at most 64 MiB.
     pub(super) fn read(folder: &Path, name: &str) -> Result<Self> {
@@ -154,12 +163,15 @@ impl JsonFile {
     }
 }
 
+fn missing(shown: &str) -> Error {
+    let message =
+        format!("{shown} is missing; a Whisper model is a folder as optimum-intel exports it");
+    Error::new(ErrorKind::NotFound, message)
+}
+
 fn read_bytes(path: &Path, shown: &str) -> Result<Vec<u8>> {
     let failed = |e: std::io::Error| match e.kind() {
-        IoKind::NotFound => Error::new(
-            ErrorKind::NotFound,
-            format!("{shown} is missing; a Whisper model is a folder as optimum-intel exports it"),
-        ),
+        IoKind::NotFound => missing(shown),
         _ => Error::new(ErrorKind::Io, format!("cannot read {shown}: {e}")),
     };
     let file = File::open(path).map_err(failed)?;

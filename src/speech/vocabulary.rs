@@ -10,6 +10,8 @@ use super::model_files::{JsonFile, Sizes};
 use super::special::{added_tokens, special_tokens, Special};
 use crate::error::{Error, Result};
 
+/// The files that are read.
+const FILES: [&str; 3] = ["config.json", "generation_config.json", "tokenizer.json"];
 /// The first timestamp may be at most this many steps in, when the model says nothing: 1 s.
 const MAX_INITIAL_TIMESTAMP: u32 = 50;
 /// The smallest vocabulary of a multilingual model; the `.en` models have one token less.
@@ -61,6 +63,12 @@ impl std::fmt::Debug for Vocabulary {
 }
 
 impl Vocabulary {
+    /// Whether `folder` has the files that [`read`](Self::read) reads. `NotFound` names the one that
+    /// is missing.
+    pub fn find_files(folder: &Path) -> Result<()> {
+        FILES.iter().try_for_each(|name| JsonFile::find(folder, name))
+    }
+
     /// Reads `config.json`, `generation_config.json` and `tokenizer.json` of `folder`, as
     /// optimum-intel exports them. About 0.1 s.
     ///
@@ -68,9 +76,10 @@ impl Vocabulary {
     /// `NotFound` names the missing file; `InvalidModel` names the file that is cut, no JSON, or
     /// at odds with itself or the others (ids outside the vocabulary, no special tokens).
     pub fn read(folder: &Path) -> Result<Self> {
-        let config = JsonFile::read(folder, "config.json")?;
-        let generation = JsonFile::read(folder, "generation_config.json")?;
-        let mut tokenizer = JsonFile::read(folder, "tokenizer.json")?;
+        let [config, generation, tokenizer] = FILES;
+        let config = JsonFile::read(folder, config)?;
+        let generation = JsonFile::read(folder, generation)?;
+        let mut tokenizer = JsonFile::read(folder, tokenizer)?;
         let sizes = config.sizes()?;
         let added = added_tokens(&mut tokenizer, sizes.vocabulary)?;
         let special = special_tokens(&tokenizer, &added, sizes.vocabulary)?;

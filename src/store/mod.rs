@@ -1,9 +1,26 @@
 //! Models by name: where they lie in the model folder, and how they get there from a hub.
 #![forbid(unsafe_code)]
 
+mod choose;
+mod find;
+mod gguf_files;
 pub mod hub;
+mod list;
+mod local;
+mod manifest;
+pub mod names;
+mod near;
+mod short_names;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+pub use self::choose::choose;
+pub use self::gguf_files::PREFERRED;
+pub use self::list::Entry;
+pub use self::local::Format;
+pub use self::manifest::{Manifest, Recorded, MANIFEST};
+pub use self::short_names::{ShortName, SHORT_NAMES};
+use crate::log::log;
 
 /// What a model is for. Each kind has its folder in the model folder, as Fluid Server has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,6 +45,11 @@ impl Kind {
             Self::Embedding => "embedding",
         }
     }
+
+    /// The kind of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
 }
 
 /// What a name stands for.
@@ -49,8 +71,56 @@ pub struct Wanted {
     pub revision: String,
     /// One file of it; without, a rule chooses.
     pub file: Option<String>,
+    /// The quantisation that the rule is to choose, of GGUF models.
+    pub quant: Option<String>,
     /// What it is for.
     pub kind: Kind,
     /// Where its files come to lie: a folder of the model folder.
     pub folder: PathBuf,
+}
+
+/// The model folder, and the folder for compiled models.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Store {
+    model_dir: Option<PathBuf>,
+    cache_dir: Option<PathBuf>,
+}
+
+impl Store {
+    /// The store of a model folder; without one there are no names, only paths. Neither folder needs
+    /// to be there. Without `cache_dir`, compiled models are kept in `cache` in the model folder.
+    pub fn new(model_dir: Option<&str>, cache_dir: Option<&str>) -> Self {
+        // Names go on to mean the same when the process changes its current folder.
+        let absolute = |path: &str| std::path::absolute(path).unwrap_or_else(|_| path.into());
+        let model_dir = model_dir.map(absolute);
+        let default = model_dir.as_ref().map(|folder| folder.join("cache"));
+        Self { cache_dir: cache_dir.map(absolute).or(default), model_dir }
+    }
+
+    /// The model folder.
+    pub fn model_dir(&self) -> Option<&Path> {
+        self.model_dir.as_deref()
+    }
+
+    /// The folder for compiled models.
+    pub fn cache_dir(&self) -> Option<&Path> {
+        self.cache_dir.as_deref()
+    }
+
+    /// The folder for compiled models, made if it is not there; none where it cannot be written to,
+    /// for a model that is compiled anew each time still works.
+    pub fn usable_cache_dir(&self) -> Option<String> {
+        let folder = self.cache_dir.as_ref()?;
+        let probe = folder.join(format!(".fluid-{}", std::process::id()));
+        let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&probe, ""));
+        // It was a probe.
+        let _ = std::fs::remove_file(&probe);
+        match written {
+            Ok(()) => folder.to_str().map(str::to_owned),
+            Err(error) => {
+                log!(Warn, "{}: compiled models are not kept: {error}", folder.display());
+                None
+            }
+        }
+    }
 }

@@ -54,10 +54,10 @@ static void null_pointers(void) {
     const fluid_status argument = FLUID_ERROR_INVALID_ARGUMENT, handle = FLUID_ERROR_INVALID_HANDLE;
     FAILS(fluid_engine_new(NULL, NULL), argument, "out_engine is NULL");
     FAILS(fluid_load_model(engine, path, NULL, NULL, NULL, NULL), argument, "out_model is NULL");
-    FAILS(fluid_load_model(engine, NULL, NULL, NULL, NULL, &out.model), argument, "path is NULL");
+    FAILS(fluid_load_model(engine, NULL, NULL, NULL, NULL, &out.model), argument, "name is NULL");
     FAILS(fluid_load_model(NULL, path, NULL, NULL, NULL, &out.model), handle, "is NULL");
     FAILS(fluid_load_model_start(engine, path, NULL, NULL), argument, "out_job is NULL");
-    FAILS(fluid_load_model_start(engine, NULL, NULL, &out.job), argument, "path is NULL");
+    FAILS(fluid_load_model_start(engine, NULL, NULL, &out.job), argument, "name is NULL");
     FAILS(fluid_load_model_start(NULL, path, NULL, &out.job), handle, "is NULL");
     FAILS(fluid_model_info(model, NULL), argument, "out_json is NULL");
     FAILS(fluid_model_info(NULL, &out.text), handle, "is NULL");
@@ -183,7 +183,7 @@ static void bad_texts(void) {
     const fluid_status utf8 = FLUID_ERROR_INVALID_UTF8, json = FLUID_ERROR_INVALID_JSON;
     static char deep[200001];
     FAILS(fluid_engine_new("{\"max_queue\": \xff}", &out.engine), utf8, "options_json is not UTF-8 from byte 14 on");
-    FAILS(fluid_load_model(engine, "models/\xc3\x28", NULL, NULL, NULL, &out.model), utf8, "path is not UTF-8");
+    FAILS(fluid_load_model(engine, "models/\xc3\x28", NULL, NULL, NULL, &out.model), utf8, "name is not UTF-8");
     FAILS(fluid_load_model_start(engine, path, "\xed\xa0\x80", &out.job), utf8, "options_json is not UTF-8");
     FAILS(fluid_generate(model, "{\"prompt\": \"\xf0\x9f\"}", NULL, NULL, &out.text), utf8, "request_json is not UTF-8");
     FAILS(fluid_engine_new("{\"max_queue\": }", &out.engine), json, "line 1 column 15");

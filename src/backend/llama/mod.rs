@@ -36,7 +36,7 @@ use self::threads::Threads;
 use self::words::Words;
 use super::device::{first_that_works, Asked, Device, Offer};
 use super::{
-    Adapter, Backend, BatchToken, Decoded, Interrupt, Limits, Listener, Loaded, LoadedText,
+    Adapter, Backend, BatchToken, Decoded, Facts, Interrupt, Limits, Listener, Loaded, LoadedText,
     Progress, Tokenizer,
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -200,6 +200,18 @@ fn load_text(
         info,
     };
     Ok(Some(Loaded::Text(Box::new(loaded))))
+}
+
+/// See [`super::look`].
+pub(super) fn look(path: &Path) -> Result<Facts> {
+    let summary = gguf::check(path)?;
+    Ok(Facts {
+        architecture: Some(summary.architecture.name.to_owned()),
+        quantization: summary.file_type.map(str::to_owned),
+        parameters: Some(summary.n_parameters),
+        context_length: Some(summary.n_ctx_train.into()),
+        unsupported: None,
+    })
 }
 
 /// What has a meaning for models that generate text alone.

@@ -8,6 +8,7 @@ mod compiler;
 pub mod device;
 mod file;
 pub mod find;
+mod kind;
 pub mod native;
 mod port;
 pub mod request;
@@ -17,7 +18,9 @@ pub mod tensor;
 mod vad;
 mod whisper;
 
-use super::{Listener, Loaded};
+use std::path::Path;
+
+use super::{Facts, Listener, Loaded};
 use crate::error::Result;
 use crate::request::LoadOptions;
 
@@ -27,5 +30,20 @@ pub(super) fn load(
     options: &LoadOptions,
     listener: Listener<'_>,
 ) -> Result<Option<Loaded>> {
+    kind::check(Path::new(path))?;
     whisper::load(path, options, listener)
+}
+
+/// See [`super::look`].
+pub(super) fn look(folder: &Path) -> Result<Facts> {
+    let config = kind::Config::read(folder);
+    let facts = Facts {
+        architecture: config.model_type,
+        context_length: config.positions,
+        ..Facts::default()
+    };
+    match kind::check(folder) {
+        Ok(()) => whisper::look(folder).map(|()| facts),
+        Err(error) => Ok(Facts { unsupported: Some(error.message().to_owned()), ..facts }),
+    }
 }

@@ -113,6 +113,12 @@ fn try_out(encoder: &Encoder, decoder: &Decoder) -> Result<()> {
     decoder.texts(&windows)?.decode(decoder, &[0], &|| true).map(|_| ())
 }
 
+/// Whether the folder has all that [`load`] reads, its networks whole.
+pub(super) fn look(folder: &Path) -> Result<()> {
+    Vocabulary::find_files(folder)?;
+    Files::find(folder).map(|_| ())
+}
+
 impl Whisper {
     fn describe(&self, folder: &Path) -> ModelInfo {
         let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
