@@ -337,6 +337,8 @@ void fluid_floats_free(float *data);
 // | `max_queue` | how many jobs may wait for a slot of one model | 256 |
 // | `event_queue` | how many events wait in one job for its reader before the job pauses | 256 |
 // | `openvino_library` | OpenVINO's C library, or the folder that holds it; one process has one, the first that was opened | looked for when a model first needs it: by the variable `FLUID_OPENVINO_LIB`, beside libfluid, in the active Python environment, where Intel's installer puts it, in the system's library folders |
+// | `model_dir` | the folder that names of models lead to, see `fluid_models`; need not be there yet | none: `fluid_load_model` takes paths only |
+// | `cache_dir` | a folder for models that OpenVINO has compiled, so that the next load takes less time; it takes as much room again as they do, and can be deleted when no model is loading | `cache` in the model folder |
 // | `max_memory` | GiB that all models may take together, as `fluid_estimate` counts; 0 for no limit | 0 |
 // | `idle_timeout` | seconds without a job after which a model gives its memory back; 0 for never | 0 |
 // | `idle_check_interval` | seconds between looks at that, 0.01 to 86,400 | 60 |
@@ -464,7 +466,7 @@ fluid_status fluid_doctor(struct fluid_engine *engine,
                           const char *options_json,
                           char **out_json);
 
-// Loads the model at `path` and waits until it can be used.
+// Loads the model that `name` stands for and waits until it can be used.
 //
 // `name` is UTF-8 on every system, borrowed for the call. It is one of:
 //
@@ -505,7 +507,9 @@ fluid_status fluid_doctor(struct fluid_engine *engine,
 // | `device` | `"AUTO"` (a GPU with room for the model, else the CPU), `"CPU"`, `"GPU"`, `"NPU"`, `"GPU.1"`: see `fluid_devices` | `"AUTO"` |
 // | `device_fallback` | where a device is not there or fails, use the next one, at last the CPU; false makes that an error | true |
 // | `n_gpu_layers` | GGUF models on a GPU: layers that it computes, the output among them | as many as fit |
-// | `cache_dir` | OpenVINO: a folder for compiled models, so that the next load takes less time | none |
+// | `model_type` | what the model is for, `"llm"`, `"whisper"` or `"embedding"`, where models of two kinds have its name, or a hub has it | as short names and the repository's name say |
+// | `download` | fetch a model that is not here from a hub | true |
+// | `cache_dir` | OpenVINO: a folder for compiled models, so that the next load takes less time | the engine's |
 // | `inference_precision` | OpenVINO: `"f32"`, `"f16"` or `"bf16"` to compute in | what is fastest |
 // | `vad_model` | Whisper: the file silero_vad_openvino_16k.onnx | in the model's folder, or the one around it |
 // | `lora` | LoRA adapters in GGUF's format, up to 64: `[{"path": "a.gguf", "name": "a", "scale": 0.5}]`; requests choose among them | none; a name is the file's, a scale 1 |
@@ -558,9 +562,11 @@ fluid_status fluid_load_model_start(struct fluid_engine *engine,
 // `quantization`, `context_length` (of one job or text), `context_length_trained`, `n_parallel`,
 // `embedding_length`, `layers`, `heads`, `heads_kv`, `vocabulary` (its size), `special_tokens`
 // (ids by what they are for), `chat_template`, `pooling` and `dimensions` (of embedding models),
-// `general` (what the file says of its origin, such as `license`), `backend`, `device`, `threads`,
-// `residence` (whether its weights are in memory: as in `fluid_engine_info`), `warm_up` (`status`: "off",
-// "running", "done" or "failed"; `elapsed_seconds`) and more. On success `*out_json` is owned by the caller, free with `fluid_string_free`.
+// `general` (what the file says of its origin, such as `license`), `backend`, `device` (in use),
+// `device_name`, `device_asked`, `fallback` (why it is another one than asked for, or null), `gpu_layers`,
+// `threads`, `residence` (whether its weights are in memory: as in `fluid_engine_info`), `warm_up` (`status`:
+// "off", "running", "done" or "failed"; `elapsed_seconds`) and more. On success `*out_json` is owned by the
+// caller, free with `fluid_string_free`.
 //
 // Callers see to it that:
 // `out_json` can be written to.
