@@ -44,6 +44,12 @@ demo: setup demo-models build ## everything from nothing to an answer of a langu
 	@printf '\nexamples/c/transcribe.c hears, with Whisper base: %s\n\n' '$(SPEECH)'
 	@target/demo/transcribe '$(SPEECH_MODEL)' '$(SPEECH)'
 
+.PHONY: doctor
+doctor: build ## what this installation needs and has
+	@mkdir -p target/demo
+	@$(CC) $(CFLAGS) $(DEMO_CFLAGS) examples/c/doctor.c -o target/demo/doctor $(DEMO_LIBS)
+	@target/demo/doctor '{"model_dir": "$(MODELS)"}'
+
 .PHONY: build
 build: setup ## the library: target/release/libfluid.so
 	@bash tools/build.sh build $(CARGO_FLAGS)

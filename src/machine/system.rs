@@ -1,6 +1,9 @@
 //! The operating system: its C library, what hardware it shows without a driver of ours.
 
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// The version of glibc that this process runs with, such as `2.36`; `None` elsewhere.
 pub fn glibc() -> Option<String> {
@@ -18,24 +21,37 @@ pub fn glibc() -> Option<String> {
 
 /// The newest version of glibc that the file at `path` asks for, by the names of its symbols' versions.
 pub fn glibc_needed(path: &Path) -> Option<String> {
-    const NAME: &[u8] = b"GLIBC_2.";
-    let bytes = std::fs::read(path).ok()?;
-    let minor = |at: usize| {
-        let rest = bytes.get(at + NAME.len()..)?;
-        let digits: Vec<u8> = rest.iter().copied().take_while(u8::is_ascii_digit).take(3).collect();
-        String::from_utf8(digits).ok()?.parse::<u32>().ok()
-    };
-    let places = (0..bytes.len()).filter(|&at| bytes[at] == b'G' && bytes[at..].starts_with(NAME));
-    Some(format!("2.{}", places.filter_map(minor).max()?))
+    // In pieces: the file may be large, and is read by many threads at once.
+    const PIECE: usize = 1 << 16;
+    let mut file = BufReader::with_capacity(PIECE, File::open(path).ok()?);
+    let (mut text, mut newest) = (Vec::new(), None);
+    // Names end with a NUL, and so does most of a file.
+    while file.by_ref().take(PIECE as u64).read_until(0, &mut text).ok()? > 0 {
+        newest = newest.max(version_in(&text));
+        text.clear();
+    }
+    Some(format!("2.{}", newest?))
 }
 
-/// The file that this code was loaded from: libfluid, or the program it is linked into.
-#[cfg(unix)]
+/// The number behind `GLIBC_2.`, where `name` is such a version.
+fn version_in(name: &[u8]) -> Option<u32> {
+    let minor = name.strip_suffix(&[0])?.strip_prefix(b"GLIBC_2.")?.split(|byte| *byte == b'.');
+    std::str::from_utf8(minor.into_iter().next()?).ok()?.parse().ok()
+}
+
+/// The file that this code was loaded from: libfluid, or the program it is linked into. Asked once, for
+/// the system's answer waits while another thread opens a library.
 pub fn own_file() -> Option<PathBuf> {
+    static FILE: OnceLock<Option<PathBuf>> = OnceLock::new();
+    FILE.get_or_init(find_own_file).clone()
+}
+
+#[cfg(unix)]
+fn find_own_file() -> Option<PathBuf> {
     use std::ffi::{CStr, OsStr};
     use std::os::unix::ffi::OsStrExt;
     let mut info = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
-    let here = own_file as fn() -> Option<PathBuf> as *const ();
+    let here = find_own_file as fn() -> Option<PathBuf> as *const ();
     // SAFETY: an address in this library, and a place for the result.
     if unsafe { libc::dladdr(here.cast(), info.as_mut_ptr()) } == 0 {
         return None;
@@ -51,9 +67,8 @@ pub fn own_file() -> Option<PathBuf> {
     Some(path.canonicalize().unwrap_or_else(|_| path.to_owned()))
 }
 
-/// The file that this code was loaded from: libfluid, or the program it is linked into.
 #[cfg(windows)]
-pub fn own_file() -> Option<PathBuf> {
+fn find_own_file() -> Option<PathBuf> {
     use std::ffi::{c_void, OsString};
     use std::os::windows::ffi::OsStringExt;
     const FROM_ADDRESS_UNCHANGED_COUNT: u32 = 4 | 2;
@@ -62,7 +77,7 @@ pub fn own_file() -> Option<PathBuf> {
         fn GetModuleHandleExW(flags: u32, name: *const c_void, module: *mut *mut c_void) -> i32;
         fn GetModuleFileNameW(module: *mut c_void, name: *mut u16, size: u32) -> u32;
     }
-    let here = own_file as fn() -> Option<PathBuf> as *const c_void;
+    let here = find_own_file as fn() -> Option<PathBuf> as *const c_void;
     let mut module = std::ptr::null_mut();
     // SAFETY: an address in this library, and a place for the result.
     if unsafe { GetModuleHandleExW(FROM_ADDRESS_UNCHANGED_COUNT, here, &mut module) } == 0 {
@@ -94,6 +109,17 @@ pub fn has_intel_npu() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_version_is_a_name_of_its_own() {
+        assert_eq!(version_in(b"GLIBC_2.34\0"), Some(34));
+        assert_eq!(version_in(b"GLIBC_2.2.5\0"), Some(2));
+        for other in
+            [&b"GLIBC_2.34"[..], b"GLIBC_PRIVATE\0", b"XGLIBC_2.34\0", b"GLIBC_2.x\0", b"\0"]
+        {
+            assert_eq!(version_in(other), None, "{other:?}");
+        }
+    }
 
     #[test]
     fn this_program_asks_for_no_newer_glibc_than_there_is() {

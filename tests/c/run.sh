@@ -165,6 +165,27 @@ example_chat_fails() {
     ! timeout 20 $OUT/chat missing.gguf 2>$OUT/chat.err && grep -q FLUID_ERROR_NOT_FOUND $OUT/chat.err
 }
 
+example_doctor() {
+    timeout 60 $OUT/doctor "{\"model_dir\": \"$MODELS\"}" >$OUT/doctor.out || { cat $OUT/doctor.out; return 1; }
+    grep -qE '^ok       openvino          20[0-9]{2}\.' $OUT/doctor.out &&
+        grep -qE '^ok       openvino_devices  CPU: ' $OUT/doctor.out &&
+        grep -qE '^(Nothing is missing|It works, with [0-9]+ warnings?)\.$' $OUT/doctor.out && return 0
+    cat $OUT/doctor.out
+    return 1
+}
+
+example_doctor_fails() {
+    ! FLUID_OPENVINO_LIB=$PWD/README.md timeout 60 $OUT/doctor >$OUT/doctor.out &&
+        grep -q '^error    openvino  ' $OUT/doctor.out && grep -q ' -> .*pip install openvino' $OUT/doctor.out
+}
+
+# OpenVINO is left alone: opening it takes valgrind half a minute.
+example_doctor_memchecked() {
+    timeout 280 valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \
+        --errors-for-leak-kinds=definite $OUT/doctor '{"openvino": false}' | tail -n 1 | grep -q '\.$' &&
+        [ "${PIPESTATUS[0]}" = 0 ]
+}
+
 example_jobs() {
     timeout 120 $OUT/jobs "$MODEL" >$OUT/jobs.out || return 1
     [ "$(grep -cE '^\[[01]\] ended: FLUID_OK$' $OUT/jobs.out)" = 2 ] &&
@@ -307,12 +328,15 @@ for name in "${programs[@]}"; do
     check "$name: valgrind" memcheck_of "$name"
 done
 
-for name in chat jobs queue search tools transcribe; do
+for name in chat doctor jobs queue search tools transcribe; do
     check "example $name: compiles" compile examples/c/$name.c $OUT/$name
 done
 check "example chat" example_chat
 check "example chat: Ctrl-C" example_chat_interrupted
 check "example chat: no model" example_chat_fails
+check "example doctor" example_doctor
+check "example doctor: no OpenVINO" example_doctor_fails
+check "example doctor: valgrind" example_doctor_memchecked
 check "example jobs" example_jobs
 check "example queue" example_queue
 check "example search" example_search
