@@ -11,6 +11,7 @@ pub mod error;
 pub mod ffi;
 pub mod grammar;
 mod log;
+mod own_thread;
 pub mod request;
 pub mod sampling;
 pub mod speech;

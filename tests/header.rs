@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The header's order: as a reader needs it, from versions to queues.
-const SOURCES: [&str; 17] = [
+const SOURCES: [&str; 18] = [
     "version",
     "status",
     "guard",
@@ -13,6 +13,7 @@ const SOURCES: [&str; 17] = [
     "event",
     "audio",
     "engine",
+    "download",
     "model",
     "generate",
     "transcribe",

@@ -8,6 +8,7 @@ mod bans;
 mod budget;
 pub mod completion;
 mod conversation;
+mod downloads;
 mod drafter;
 mod embedder;
 mod errands;
@@ -21,7 +22,6 @@ mod line;
 mod logprobs;
 pub mod model;
 mod news;
-pub mod own_thread;
 mod pace;
 mod picker;
 mod prompt;
@@ -52,6 +52,7 @@ use parking_lot::Mutex;
 use serde_json::{json, Value};
 
 use self::budget::Budget;
+use self::downloads::Downloads;
 use self::job::{Job, Outcome};
 use self::model::{Model, Setup};
 use self::news::News;
@@ -61,8 +62,8 @@ use self::timer::Timer;
 use self::worker::{Load, Worker};
 use crate::backend;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log;
-use crate::request::{EngineOptions, LoadOptions};
+use crate::request::{DownloadOptions, EngineOptions, LoadOptions};
+use crate::{log, own_thread};
 
 /// How long a trim waits for one model's memory.
 const TRIM_PATIENCE: Duration = Duration::from_secs(2);
@@ -74,6 +75,7 @@ pub struct Engine {
     budget: Arc<Budget>,
     news: Arc<News>,
     workers: Mutex<Workers>,
+    downloads: Downloads,
 }
 
 #[derive(Default)]
@@ -87,7 +89,7 @@ impl Engine {
     pub fn new(options: EngineOptions) -> Self {
         let budget = Budget::new(options.max_memory);
         let (timer, news, workers) = (Arc::default(), Arc::default(), Mutex::default());
-        Self { options, timer, budget, news, workers }
+        Self { options, timer, budget, news, workers, downloads: Downloads::default() }
     }
 
     /// Starts to load the model at `path`; the job then holds it.
@@ -124,6 +126,15 @@ impl Engine {
         workers.running.push(worker);
         drop(workers);
         if let Some(limit) = deadline {
+            self.timer.watch(&job, limit).inspect_err(|_| job.close())?;
+        }
+        Ok(job)
+    }
+
+    /// Starts to fetch the model that `name` stands for from the hub.
+    pub fn download(&self, name: &str, options: &DownloadOptions) -> Result<Arc<Job>> {
+        let job = self.downloads.start(name, options, &self.options)?;
+        if let Some(limit) = options.deadline {
             self.timer.watch(&job, limit).inspect_err(|_| job.close())?;
         }
         Ok(job)
@@ -183,6 +194,7 @@ impl Engine {
         for worker in &running {
             worker.ask();
         }
+        self.downloads.stop();
         for worker in &running {
             worker.stop();
         }

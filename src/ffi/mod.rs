@@ -5,6 +5,7 @@
 
 mod audio;
 mod callback;
+mod download;
 mod embed;
 mod engine;
 mod event;
@@ -27,6 +28,7 @@ mod transcribe;
 mod version;
 
 pub use audio::*;
+pub use download::{fluid_download, fluid_download_start};
 pub use embed::{fluid_embed, fluid_embed_start};
 pub use engine::{
     fluid_engine_events, fluid_engine_free, fluid_engine_info, fluid_engine_new, fluid_engine_trim,

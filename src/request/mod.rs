@@ -1,6 +1,7 @@
 //! What a request means: OpenAI's fields and our own options as plain, checked data.
 #![forbid(unsafe_code)]
 
+mod download;
 mod embed;
 mod fields;
 mod generate;
@@ -19,6 +20,7 @@ mod tools;
 mod transcribe;
 mod vad;
 
+pub use download::DownloadOptions;
 pub use embed::{EmbedInput, EmbedRequest, Pooling};
 pub use generate::{ContextShift, GenerateRequest, Prompt};
 pub use kv_options::{CacheType, FlashAttention, KvOptions, ThreadOptions, ThreadPriority};

@@ -9,6 +9,7 @@ use super::lora::LoraFile;
 use super::parse_object;
 use super::speculative::{DraftKind, DraftOptions, SpeculativeFields};
 use crate::error::{Error, Result};
+use crate::store::hub::{HubOptions, Token};
 
 /// Options of `fluid_engine_new`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,10 @@ pub struct EngineOptions {
     pub idle_timeout: Option<Duration>,
     /// How often that is looked at.
     pub idle_check_interval: Duration,
+    /// The hub that models are fetched from.
+    pub hub: HubOptions,
+    /// The model folder.
+    pub model_dir: Option<String>,
 }
 
 /// What `idle_check_interval` is unless it is given.
@@ -41,12 +46,14 @@ impl Default for EngineOptions {
             max_memory: None,
             idle_timeout: None,
             idle_check_interval: CHECK_INTERVAL,
+            hub: HubOptions::default(),
+            model_dir: None,
         }
     }
 }
 
 const ENGINE_KEYS: &str = "max_queue, event_queue, openvino_library, max_memory, idle_timeout, \
-     idle_check_interval";
+     idle_check_interval, model_dir, hub_endpoint, hub_token, offline";
 
 impl EngineOptions {
     /// Reads `text`, a JSON object; an empty text means the defaults.
@@ -70,6 +77,8 @@ impl EngineOptions {
         if let Some(seconds) = fields.float("idle_check_interval", 0.01..=86_400.0)? {
             options.idle_check_interval = Duration::from_secs_f32(seconds);
         }
+        options.model_dir = path(&mut fields, "model_dir")?;
+        options.hub = hub(&mut fields)?;
         refuse_unknown(&fields, ENGINE_KEYS)?;
         Ok(options)
     }
@@ -211,6 +220,16 @@ impl LoadOptions {
     }
 }
 
+/// The hub; what is not given is for the environment to say.
+fn hub(fields: &mut Fields<'_>) -> Result<HubOptions> {
+    Ok(HubOptions {
+        endpoint: fields.string("hub_endpoint")?.map(str::to_owned),
+        token: fields.string("hub_token")?.map(Token::new),
+        offline: fields.boolean("offline")?,
+        ..HubOptions::default()
+    })
+}
+
 /// `deadline_ms`, counted from the start of the job, 1 ms to 30 days.
 pub(super) fn deadline(fields: &mut Fields<'_>) -> Result<Option<Duration>> {
     let limit = fields.integer("deadline_ms", 1..=2_592_000_000)?;
@@ -224,7 +243,7 @@ fn idle_timeout(fields: &mut Fields<'_>) -> Result<Option<Option<Duration>>> {
 }
 
 /// A path that is not empty.
-fn path(fields: &mut Fields<'_>, name: &'static str) -> Result<Option<String>> {
+pub(super) fn path(fields: &mut Fields<'_>, name: &'static str) -> Result<Option<String>> {
     match fields.string(name)? {
         Some(given) if given.is_empty() || given.contains('\0') => {
             Err(Error::invalid_request(&fields.path(name), "is no path"))

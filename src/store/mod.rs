@@ -1,9 +1,12 @@
 //! Models by name: where they lie in the model folder, and how they get there from a hub.
 #![forbid(unsafe_code)]
 
+mod download;
 pub mod hub;
 
 use std::path::PathBuf;
+
+pub use download::{download, Downloaded};
 
 /// What a model is for. Each kind has its folder in the model folder, as Fluid Server has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
