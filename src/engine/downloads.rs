@@ -111,7 +111,7 @@ impl<'a> Reports<'a> {
     pub(super) fn tell(&mut self, progress: &Progress<'_>) -> bool {
         match *progress {
             Progress::Listing => {}
-            Progress::Waiting(holder) if self.waits_for != holder => {
+            Progress::Waiting(holder) if !holder.is_empty() && self.waits_for != holder => {
                 holder.clone_into(&mut self.waits_for);
                 let text = format!("waits for {holder}, which fetches the same model");
                 self.job.push(Event::now(Body::Notice(text)));

@@ -50,6 +50,8 @@ pub struct Manner {
     pub cut: Option<usize>,
     /// Nothing more comes after so many bytes of it.
     pub stall: Option<usize>,
+    /// Nothing comes at all.
+    pub mute: bool,
     /// Bytes per step, and the pause between two.
     pub slow: Option<(usize, Duration)>,
     /// In chunks instead of with a length.
@@ -90,29 +92,33 @@ type Sent = dyn Fn(&Request, usize) + Send + Sync;
 pub struct Server {
     pub address: SocketAddr,
     closing: Arc<AtomicBool>,
-    connections: Arc<Mutex<Vec<TcpStream>>>,
+    connections: Arc<Mutex<BTreeMap<usize, TcpStream>>>,
     listener: Option<JoinHandle<()>>,
 }
 
 impl Server {
-    /// `sent` hears how many bytes of a body went out.
+    /// `sent` hears how many bytes of a body go out.
     pub fn start(answer: Arc<Answer>, sent: Arc<Sent>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port on loopback");
         let address = listener.local_addr().expect("it is bound");
-        let (closing, connections) =
-            (Arc::<AtomicBool>::default(), Arc::<Mutex<Vec<_>>>::default());
-        let (closes, open) = (Arc::clone(&closing), Arc::clone(&connections));
+        let (closing, connections) = (Arc::<AtomicBool>::default(), Arc::default());
+        let closes = Arc::clone(&closing);
+        let open: Arc<Mutex<BTreeMap<usize, TcpStream>>> = Arc::clone(&connections);
         let listener = std::thread::spawn(move || {
             let mut threads = Vec::new();
-            for stream in listener.incoming().map_while(Result::ok) {
+            for (number, stream) in listener.incoming().map_while(Result::ok).enumerate() {
                 if closes.load(Ordering::SeqCst) {
                     break;
                 }
-                let mut all = open.lock().expect("no thread panicked");
-                all.push(stream.try_clone().expect("a handle"));
-                drop(all);
+                let handle = stream.try_clone().expect("a handle");
+                open.lock().expect("no thread panicked").insert(number, handle);
                 let (answer, sent, closes) = (answer.clone(), sent.clone(), closes.clone());
-                threads.push(std::thread::spawn(move || serve(stream, &*answer, &*sent, &closes)));
+                let open = Arc::clone(&open);
+                threads.retain(|thread: &JoinHandle<()>| !thread.is_finished());
+                threads.push(std::thread::spawn(move || {
+                    serve(stream, &*answer, &*sent, &closes);
+                    open.lock().expect("no thread panicked").remove(&number);
+                }));
             }
             for thread in threads {
                 let _ = thread.join();
@@ -125,7 +131,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.closing.store(true, Ordering::SeqCst);
-        for stream in self.connections.lock().expect("no thread panicked").iter() {
+        for stream in self.connections.lock().expect("no thread panicked").values() {
             let _ = stream.shutdown(Shutdown::Both);
         }
         let _ = TcpStream::connect(self.address);
@@ -141,10 +147,8 @@ fn serve(stream: TcpStream, answer: &Answer, sent: &Sent, closing: &AtomicBool) 
     let mut stream = BufReader::new(stream);
     while let Some(request) = Request::read(&mut stream) {
         let response = answer(&request);
-        let mut count = 0;
-        let goes_on = send(&mut out, &request, &response, &mut count, closing);
-        sent(&request, count);
-        if goes_on.is_none() {
+        let counted = |count| sent(&request, count);
+        if send(&mut out, &request, &response, &counted, closing).is_none() {
             break;
         }
     }
@@ -156,14 +160,19 @@ fn send(
     out: &mut TcpStream,
     request: &Request,
     response: &Response,
-    count: &mut usize,
+    sent: &dyn Fn(usize),
     closing: &AtomicBool,
 ) -> Option<()> {
     if let Some(raw) = &response.raw {
         out.write_all(raw).ok()?;
         return None;
     }
-    let Manner { cut, stall, slow, chunked, length } = response.manner.clone();
+    let Manner { cut, stall, mute, slow, chunked, length } = response.manner.clone();
+    if mute {
+        // Until the other side gives up.
+        let _ = out.read(&mut [0]);
+        return None;
+    }
     let mut head = format!("HTTP/1.1 {} Whatever\r\n", response.status);
     for (name, value) in &response.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
@@ -185,8 +194,9 @@ fn send(
         if chunked {
             write!(out, "{:x}\r\n", piece.len()).ok()?;
         }
+        // Before: who got all of it may look at the count at once.
+        sent(piece.len());
         out.write_all(piece).ok()?;
-        *count += piece.len();
         if chunked {
             out.write_all(b"\r\n").ok()?;
         }

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
@@ -61,8 +61,8 @@ impl FolderLock {
                 }
             }
         }
-        // For those who wait; nothing else reads it.
-        let _ = fs::write(&path, std::process::id().to_string());
+        // For those who wait; nothing else reads it. At once, so that nobody reads half of it.
+        let _ = (&file).write_all(format!("{:>10}\n", std::process::id()).as_bytes());
         Ok(Self(file))
     }
 }
@@ -78,14 +78,17 @@ fn open(path: &Path) -> std::result::Result<File, Fault> {
     file.map_err(|error| Fault::of_file(path, &error))
 }
 
-/// Who has the lock, in words.
+/// Who has the lock, in words; empty until they have said it.
 fn holder(path: &Path) -> String {
     let mut text = String::new();
-    // Windows lets nobody read a file that is locked.
     let read = File::open(path).and_then(|file| file.take(20).read_to_string(&mut text));
-    match read.ok().and_then(|_| text.trim().parse::<u32>().ok()) {
-        Some(id) if id == std::process::id() => "another download of this process".to_owned(),
-        Some(id) => format!("a download of process {id}"),
-        None => "a download of another process".to_owned(),
+    match (read, text.trim().parse::<u32>()) {
+        // Windows lets nobody read a file that is locked.
+        (Err(_), _) => "a download of another process".to_owned(),
+        (Ok(_), Ok(id)) if id == std::process::id() => {
+            "another download of this process".to_owned()
+        }
+        (Ok(_), Ok(id)) => format!("a download of process {id}"),
+        (Ok(_), Err(_)) => String::new(),
     }
 }

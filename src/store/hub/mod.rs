@@ -91,7 +91,7 @@ pub struct Fetched {
 pub enum Progress<'a> {
     /// The hub is asked what it has.
     Listing,
-    /// Somebody else fetches the same model; who, in words.
+    /// Somebody else fetches to the same folder; who, in words, once that is known.
     Waiting(&'a str),
     /// Files come.
     Fetching {
