@@ -87,6 +87,22 @@ fn a_repository_comes_whole_and_only_once() {
 }
 
 #[test]
+fn pages_are_those_of_the_hub_that_was_asked() {
+    let file = |n: u32| File {
+        path: format!("{n}.bin"),
+        contents: noise(n.into(), 10).into(),
+        lfs: n % 2 == 0,
+    };
+    for mirrored in [false, true] {
+        let (hub, folder) = (Hub::new(), Folder::new());
+        let files = (10..20).map(file).collect();
+        hub.put(REPO, Repo { files, mirrored, ..Repo::default() });
+        fetch(&client(&hub, ""), REPO, &folder).expect("it comes");
+        assert_eq!((folder.files().len(), hub.asked("/tree/")), (10, 4));
+    }
+}
+
+#[test]
 fn revisions_are_branches_tags_and_commits() {
     let hub = Hub::new();
     let revisions = vec!["v1.0".to_owned(), "refs/pr/1".to_owned()];

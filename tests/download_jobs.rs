@@ -11,6 +11,8 @@ mod hub;
 #[path = "support/hub_http.rs"]
 mod hub_http;
 mod support;
+#[path = "support/wires.rs"]
+mod wires;
 
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
@@ -259,8 +261,8 @@ fn child() {
         true
     };
     let lock = FolderLock::take(folder, &mut watch).expect("a lock").expect("nobody stopped it");
-    let listed = snapshot(&client, REPO).expect("it is there");
-    let outcome = client.fetch(&listed, &places(&listed), folder, &mut watch);
+    let outcome = snapshot(&client, REPO)
+        .and_then(|listed| client.fetch(&listed, &places(&listed), folder, &mut watch));
     drop(lock);
     match outcome {
         Ok(fetched) => println!("\nreceived {}", fetched.expect("not stopped")[0].received),
@@ -359,6 +361,55 @@ fn two_processes_and_two_threads_fetch_a_file_once() {
     let expected = "waits for another download of this process, which fetches the same model";
     assert_eq!(notices, [expected]);
     assert_eq!(hub.sent("/cdn/"), BIG as u64);
+}
+
+// --- what stands between ---
+
+#[test]
+fn a_secure_hub_is_believed_by_the_certificates_of_the_system() {
+    let _turn = alone();
+    let (hub, folder) = (Hub::new(), Folder::new());
+    hub.put_files(REPO, &[("config.json", noise(1, 900))]);
+    let secure = format!("https://{}", wires::secure(hub.address()));
+    let child = |authority: &str, endpoint: &str| {
+        let mut command = child_command(&hub, &folder.0);
+        command.env(CHILD, format!("{endpoint}|{}", folder.text()));
+        command.env("SSL_CERT_FILE", authority).env_remove("SSL_CERT_DIR");
+        command.spawn().expect("a child")
+    };
+    assert_eq!(said(child(wires::AUTHORITY, &secure), "received"), ["900"]);
+    // Nobody whom this system trusts has signed that certificate.
+    std::fs::remove_file(folder.0.join("config.json")).expect("it is there");
+    let system = "/etc/ssl/certs/ca-certificates.crt";
+    let failed = said(child(system, &secure), "failed");
+    assert!(failed[0].contains("no secure connection to 127.0.0.1"), "{failed:?}");
+    // Without any, too.
+    let failed = said(child("/dev/null", &secure), "failed");
+    assert!(failed[0].contains("SSL_CERT_FILE"), "{failed:?}");
+    // From a secure hub nothing leads to an open address.
+    hub.put_files(REPO, &[("model.gguf", noise(1, 9_000))]);
+    let failed = said(child(wires::AUTHORITY, &secure), "failed");
+    assert!(failed[0].contains("redirects to no usable address"), "{failed:?}");
+    assert_eq!(hub.asked("/cdn/"), 0);
+}
+
+#[test]
+fn a_proxy_connects_us_to_the_hub() {
+    let _turn = alone();
+    let (hub, folder) = one_file(20_000);
+    let (proxy, asked) = wires::proxy(hub.address());
+    let mut command = child_command(&hub, &folder.0);
+    command.env(CHILD, format!("http://hub.invalid:8080|{}", folder.text()));
+    command.env("HTTP_PROXY", format!("http://user:p%40ss@{proxy}"));
+    command.env_remove("http_proxy").env_remove("ALL_PROXY").env_remove("all_proxy");
+    assert_eq!(said(command.spawn().expect("a child"), "received"), ["20000"]);
+    let asked = asked.lock().expect("no panic");
+    // The address that it redirects to is of those that are reached directly.
+    let by_user = "Proxy-Authorization: Basic dXNlcjpwQHNz";
+    let right = |head: &String| {
+        head.starts_with("CONNECT hub.invalid:8080 HTTP/1.1") && head.contains(by_user)
+    };
+    assert!(!asked.is_empty() && asked.iter().all(right), "{asked:?}");
 }
 
 // --- a full disk ---
@@ -465,7 +516,9 @@ fn no_answer_of_a_hub_brings_a_wrong_file_or_a_panic() {
     let whole =
         raw("200 OK", "ETag: \"x\"\r\nContent-Type: application/octet-stream\r\n", &contents);
     let mut outcomes = std::collections::BTreeMap::new();
-    for seed in 0..600 {
+    // `FLUID_MUTATIONS` chooses how many.
+    let seeds = std::env::var("FLUID_MUTATIONS").ok().and_then(|text| text.parse().ok());
+    for seed in 0..seeds.unwrap_or(200) {
         let mut dice = dice::Dice::new(seed);
         let (hub, folder) = (&*SHARED, Folder::new());
         let client = client(hub, "");

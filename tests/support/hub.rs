@@ -50,6 +50,8 @@ pub struct Repo {
     pub private: bool,
     /// Only for those who accepted the conditions, which nobody did.
     pub gated: bool,
+    /// The hub is a mirror, which passes on the links of the one it mirrors.
+    pub mirrored: bool,
     /// In place of the list of files.
     pub list: Option<Value>,
 }
@@ -114,6 +116,10 @@ impl Hub {
         let (hub, cdn) = (serve("hub", State::hub), serve("cdn", State::cdn));
         *state.cdn.lock().expect("no panic") = format!("http://{}", cdn.address);
         Self { state, hub, _cdn: cdn }
+    }
+
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.hub.address
     }
 
     pub fn endpoint(&self) -> String {
@@ -202,8 +208,7 @@ impl State {
     }
 
     fn hub(&self, request: &Request) -> Response {
-        let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
-        let path = decode(path);
+        let path = decode(request.target.split('?').next().unwrap_or_default());
         let parts: Vec<&str> = path.trim_start_matches('/').splitn(6, '/').collect();
         let (repo, rest): (String, Vec<&str>) = match parts.as_slice() {
             ["api", "models", owner, name, rest @ ..] => {
@@ -237,13 +242,13 @@ impl State {
             Some(&"api") => match joined.split_once('/') {
                 Some(("revision", revision)) if known.knows(revision) => info(&repo, &known),
                 Some(("tree", revision)) if known.knows(revision) => {
-                    self.tree(&repo, revision, &known, query)
+                    self.tree(&repo, revision, &known, request)
                 }
                 _ => refuse(404, "RevisionNotFound", "Invalid rev id"),
             },
             Some(&"resolve") => match joined.split_once('/') {
                 Some((revision, file)) if known.knows(revision) => {
-                    self.resolve(&repo, &known, file, request)
+                    self.resolve(&repo, &known, file)
                 }
                 _ => refuse(404, "RevisionNotFound", "Invalid rev id"),
             },
@@ -258,7 +263,7 @@ impl State {
         }
     }
 
-    fn tree(&self, repo: &str, revision: &str, known: &Repo, query: &str) -> Response {
+    fn tree(&self, repo: &str, revision: &str, known: &Repo, request: &Request) -> Response {
         let entry = |file: &File| {
             let size = file.contents.len();
             let mut entry =
@@ -273,6 +278,7 @@ impl State {
         if let Some(list) = &known.list {
             return Response::text(200, "application/json", list.to_string());
         }
+        let query = request.target.split_once('?').map_or("", |(_, query)| query);
         let cursor = query.split('&').find_map(|part| part.strip_prefix("cursor="));
         let start: usize = cursor.and_then(|text| text.parse().ok()).unwrap_or(0);
         let folder =
@@ -283,13 +289,16 @@ impl State {
         if start + PAGE >= known.files.len() {
             return response;
         }
-        // As of a mirror, which passes on what it got.
-        let front = format!("https://hub.invalid/api/models/{repo}/tree/{revision}");
+        let host = match known.mirrored {
+            true => "https://hub.invalid".to_owned(),
+            false => format!("http://{}", request.headers.get("host").cloned().unwrap_or_default()),
+        };
+        let front = format!("{host}/api/models/{repo}/tree/{revision}");
         let next = start + PAGE;
         response.with("Link", format!("<{front}?recursive=true&cursor={next}>; rel=\"next\""))
     }
 
-    fn resolve(&self, repo: &str, known: &Repo, path: &str, request: &Request) -> Response {
+    fn resolve(&self, repo: &str, known: &Repo, path: &str) -> Response {
         if known.gated {
             return refuse(403, "GatedRepo", "Access to this model is restricted");
         }
@@ -300,7 +309,6 @@ impl State {
             let response = Response { status: 307, ..response };
             return response.with("Location", location).with("ETag", quoted(&file.blob()));
         }
-        let _ = request;
         let (sha256, cdn) = (file.sha256(), self.cdn.lock().expect("no panic"));
         response
             .with("X-Linked-Size", file.contents.len())
