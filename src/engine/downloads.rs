@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,7 @@ pub(super) struct Downloads {
     errands: Errands,
     jobs: Mutex<Vec<Weak<Job>>>,
     running: Arc<AtomicUsize>,
+    stopped: Arc<AtomicBool>,
 }
 
 impl Downloads {
@@ -53,13 +54,16 @@ impl Downloads {
             jobs.retain(|job| job.strong_count() > 0);
             jobs.push(Arc::downgrade(&job));
         }
-        let running = Running { job: Arc::clone(&job), _place: place };
+        let stopped = Arc::clone(&self.stopped);
+        let running = Running { job: Arc::clone(&job), stopped, _place: place };
         self.errands.run(move || running.carry_out(&wanted, &hub))?;
         Ok(job)
     }
 
     /// Cancels all and waits for their threads, which end within moments.
     pub(super) fn stop(&self) {
+        // Seen by those, too, that are being started now.
+        self.stopped.store(true, Ordering::Release);
         let jobs = std::mem::take(&mut *self.jobs.lock());
         for job in jobs.iter().filter_map(Weak::upgrade) {
             job.request_stop(StopCause::Cancel);
@@ -74,6 +78,7 @@ impl Downloads {
 /// A download on its thread. Dropped, it ends its job.
 struct Running {
     job: Arc<Job>,
+    stopped: Arc<AtomicBool>,
     _place: Place,
 }
 
@@ -86,7 +91,10 @@ impl Drop for Running {
 impl Running {
     fn carry_out(&self, wanted: &Wanted, hub: &Hub) {
         let mut reports = Reports::new(&self.job);
-        let (ending, outcome) = match store::download(wanted, hub, &mut |p| reports.tell(p)) {
+        let mut watch = |progress: &Progress<'_>| {
+            reports.tell(progress) && !self.stopped.load(Ordering::Acquire)
+        };
+        let (ending, outcome) = match store::download(wanted, hub, &mut watch) {
             Ok(Some(files)) => (Ending::Done, Some(Outcome::Download(Box::new(files)))),
             Ok(None) => (self.job.wanted_end().unwrap_or(Ending::Cancelled), None),
             Err(error) => (Ending::Failed(error), None),
