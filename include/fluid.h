@@ -22,7 +22,7 @@
  *            callback that cancels is not called again: the returned status is its end.) When
  *            its reader is slow, the job pauses; other jobs go on.
  * Cancelling By a callback's return value, fluid_job_cancel, a deadline, or freeing. A job that
- *            waits, or a load, ends at once; a running generation or transcription after the
+ *            waits, a load or a download ends at once; a running generation or transcription after the
  *            current node of the model's graph, which takes milliseconds with small models (the
  *            tests bound it by 100 ms). Native work of a load that cannot be stopped goes on unseen until it
  *            ends; fluid_engine_free waits for it.
@@ -93,9 +93,9 @@ typedef struct fluid_event {
   const char *text;
   // Bytes of `text`, the NUL not counted; a text may hold a NUL itself.
   size_t text_len;
-  // JSON with a NUL after it, in a final event, of a call of a tool, of a segment, a language and a model,
-  // and of other tokens with log-probabilities, which for those of calls are in the result only;
-  // empty in others, never `NULL`.
+  // JSON with a NUL after it, in a final event, of a download's progress, of a call of a tool, of a
+  // segment, a language and a model, and of other tokens with log-probabilities, which for those of
+  // calls are in the result only; empty in others, never `NULL`.
   const char *json;
   // Bytes of `json`, the NUL not counted.
   size_t json_len;
@@ -204,6 +204,15 @@ typedef void (*fluid_log_fn)(fluid_log_level level, const char *line, void *user
 // The file is no whole saved state, or one of another model, or of other options; save it again.
 #define FLUID_ERROR_INVALID_STATE (-36)
 
+// The hub cannot be reached, answers with an error of its own or asks for patience; try again later.
+#define FLUID_ERROR_NETWORK (-37)
+
+// The hub wants a token, refuses the one it got, or the repository's conditions were not accepted.
+#define FLUID_ERROR_ACCESS_DENIED (-38)
+
+// The disk has no room for what is to be written; make room and try again.
+#define FLUID_ERROR_DISK_FULL (-39)
+
 // The call would wait for itself, or another thread is inside the same call.
 #define FLUID_ERROR_BUSY (-40)
 
@@ -231,7 +240,8 @@ typedef void (*fluid_log_fn)(fluid_log_level level, const char *line, void *user
 
 // `progress` tells how far a load, a long prompt, a request of many texts, a save or a restore is,
 // from 0 to 1; or a transcription: reading the audio counts as a twentieth, the rest goes by the
-// share of it that is done.
+// share of it that is done. Of a download, `json` is `{"phase":"download","file":"model.gguf",
+// "bytes":1048576,"total_bytes":98765432,"bytes_per_second":5242880}`, with a file among those that come now.
 #define FLUID_EVENT_PROGRESS 1
 
 // A token was drawn: `choice`, `token` and `text`. The text may be empty while a character or a stop
@@ -342,6 +352,10 @@ void fluid_floats_free(float *data);
 // | `max_memory` | GiB that all models may take together, as `fluid_estimate` counts; 0 for no limit | 0 |
 // | `idle_timeout` | seconds without a job after which a model gives its memory back; 0 for never | 0 |
 // | `idle_check_interval` | seconds between looks at that, 0.01 to 86,400 | 60 |
+// | `model_dir` | the model folder | none |
+// | `hub_endpoint` | the address of a hub that speaks Hugging Face's protocol | the variable `HF_ENDPOINT`, or `"https://huggingface.co"` |
+// | `hub_token` | a user's token; it goes to the hub alone, and into no message; `""` for none | the variable `HF_TOKEN`, or the file at `HF_TOKEN_PATH`, `$HF_HOME/token` or `~/.cache/huggingface/token` |
+// | `offline` | ask no hub | whether the variable `HF_HUB_OFFLINE` says so |
 //
 // A model that gave its memory back is still there: its handle, its information and its queue. The next
 // request has it loaded again, with the options it had; it takes that much longer, and can be
@@ -1023,7 +1037,7 @@ fluid_status fluid_job_next(struct fluid_job *job,
                             const struct fluid_event **out_event);
 
 // Cancels a job. Its final event comes with `FLUID_CANCELLED`, unless the job ended before: at
-// once for a load or a job that waits, else after the current node of the model's graph. Any thread may
+// once for a load, a download or a job that waits, else after the current node of the model's graph. Any thread may
 // call this at any time.
 fluid_status fluid_job_cancel(struct fluid_job *job);
 
@@ -1031,14 +1045,16 @@ fluid_status fluid_job_cancel(struct fluid_job *job);
 // describes it, also when it was cancelled or failed; of a transcription, what `fluid_transcribe`
 // describes, which is JSON only in the formats "json" and "verbose_json"; of an embedding or a
 // ranking, what `fluid_embed` and `fluid_rerank` describe; of a saved or restored
-// state, what `fluid_model_save_state` describes; of a load, `{}`.
+// state, what `fluid_model_save_state` describes; of a download, what `fluid_download` describes; of a
+// load, `{}`.
 // `*out_json` is borrowed until the job is freed.
 //
 // Errors: `FLUID_ERROR_BUSY` while the job runs.
 //
 // Callers see to it that:
 // `out_json` can be written to.
-fluid_status fluid_job_json(struct fluid_job *job, const char **out_json);
+fluid_status fluid_job_json(struct fluid_job *job,
+                            const char **out_json);
 
 // The vectors of a job of `fluid_embed_start` that has ended: `*out_count` vectors of
 // `*out_dimensions` floats, one after the other, in the order of the texts. All of them after

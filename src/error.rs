@@ -34,6 +34,12 @@ pub enum ErrorKind {
     InvalidAudio,
     /// The file is no whole saved state, or not one of this model: save it again.
     InvalidState,
+    /// A hub cannot be reached, or is overloaded: try again later.
+    Network,
+    /// A hub wants a token, or the user to accept conditions.
+    AccessDenied,
+    /// The disk has no room for what is to be written: make some.
+    DiskFull,
     /// The call would wait for itself or for a call that runs already.
     Busy,
     /// The model's queue is full: try again later.

@@ -13,6 +13,7 @@ pub mod ffi;
 pub mod grammar;
 mod log;
 pub mod machine;
+mod own_thread;
 pub mod request;
 pub mod sampling;
 pub mod speech;

@@ -14,6 +14,7 @@ const SOURCES: [&str; 18] = [
     "audio",
     "engine",
     "devices",
+    "download",
     "model",
     "generate",
     "transcribe",

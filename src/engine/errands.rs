@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 
-use super::own_thread::OwnThread;
+use crate::own_thread::OwnThread;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Address space for a thread's stack where nothing recurses.

@@ -68,6 +68,13 @@ pub struct TokenEvent {
 pub enum Body {
     /// A load or a long prompt is this far, or this share of the audio is done, 0 to 1.
     Progress(f32),
+    /// A download is this far.
+    Download {
+        /// The share of its bytes that is here, 0 to 1.
+        progress: f32,
+        /// File, bytes and rate, as JSON.
+        json: String,
+    },
     /// A token was drawn, or text that was held back comes at the end.
     Token(TokenEvent),
     /// A segment of speech was decided; it changes no more.

@@ -18,6 +18,7 @@ use super::signal::Signal;
 use super::speech::Transcript;
 use super::states::StateResult;
 use crate::error::{Error, ErrorKind, Result};
+use crate::store::Downloaded;
 
 /// Why a job should stop before it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +66,8 @@ pub enum Outcome {
     Embeddings(Box<Embeddings>),
     /// Documents in order, all or as far as they came.
     Ranking(Box<Ranking>),
+    /// A download's files.
+    Download(Box<Downloaded>),
     /// What came of saving a sequence or of bringing one back.
     State(StateResult),
 }
@@ -281,14 +284,21 @@ impl Job {
     /// Queues how far the job is, 0 to 1. An older report that nobody has read is replaced,
     /// and without room the report is left out.
     pub fn push_progress(&self, progress: f32) {
+        self.push_report(Body::Progress(progress));
+    }
+
+    /// The same with any body that tells how far the job is.
+    pub(super) fn push_report(&self, body: Body) {
         let mut state = self.state.lock();
         if state.phase == Phase::Ended {
             return;
         }
-        let event = Event::now(Body::Progress(progress));
+        let event = Event::now(body);
         let room = state.events.len() < self.capacity;
         match state.events.back_mut() {
-            Some(last) if matches!(last.body, Body::Progress(_)) => *last = event,
+            Some(last) if matches!(last.body, Body::Progress(_) | Body::Download { .. }) => {
+                *last = event;
+            }
             _ if room => {
                 state.events.push_back(event);
                 self.announce(&mut state);
@@ -498,6 +508,7 @@ impl Job {
             Outcome::Transcript(transcript) => transcript.body(),
             Outcome::Embeddings(embeddings) => embeddings.to_json(),
             Outcome::Ranking(ranking) => ranking.to_json(),
+            Outcome::Download(files) => files.to_json(),
             Outcome::State(result) => result.to_json(),
             _ => "{}".to_owned(),
         })

@@ -9,6 +9,7 @@ mod budget;
 pub mod completion;
 mod conversation;
 pub mod devices;
+mod downloads;
 mod drafter;
 mod embedder;
 mod errands;
@@ -23,7 +24,6 @@ mod logprobs;
 pub mod model;
 mod models;
 mod news;
-pub mod own_thread;
 mod pace;
 mod picker;
 mod prompt;
@@ -55,18 +55,20 @@ use parking_lot::Mutex;
 use serde_json::{json, Value};
 
 use self::budget::Budget;
+use self::downloads::Downloads;
 use self::job::{Job, Outcome};
 use self::model::{Model, Setup};
 use self::news::News;
 use self::residence::{Reason, Residence, Rules};
 use self::signal::Signal;
 use self::timer::Timer;
-use self::worker::{Load, Worker};
+use self::worker::{Load, Source, Worker};
 use crate::backend;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log;
-use crate::request::{EngineOptions, LoadOptions};
-use crate::store::{Found, Store};
+use crate::request::{DownloadOptions, EngineOptions, LoadOptions};
+use crate::store::hub::Hub;
+use crate::store::{Found, Kind, Store};
+use crate::{log, own_thread};
 
 /// How long a trim waits for one model's memory.
 const TRIM_PATIENCE: Duration = Duration::from_secs(2);
@@ -79,6 +81,7 @@ pub struct Engine {
     budget: Arc<Budget>,
     news: Arc<News>,
     workers: Mutex<Workers>,
+    downloads: Downloads,
 }
 
 #[derive(Default)]
@@ -93,7 +96,8 @@ impl Engine {
         let budget = Budget::new(options.max_memory);
         let store = Store::new(options.model_dir.as_deref(), options.cache_dir.as_deref());
         let (timer, news, workers) = (Arc::default(), Arc::default(), Mutex::default());
-        Self { options, store, timer, budget, news, workers }
+        let downloads = Downloads::default();
+        Self { options, store, timer, budget, news, workers, downloads }
     }
 
     /// The options it was made with.
@@ -103,9 +107,8 @@ impl Engine {
 
     /// Starts to load the model that `name` stands for, see [`Store::find`]; the job then holds it.
     pub fn load(&self, name: &str, mut options: LoadOptions) -> Result<Arc<Job>> {
-        let located = self.locate(name, &mut options);
         // A name that stands for nothing is told by the job, as a file that cannot be read is.
-        let path = located.as_deref().unwrap_or(name);
+        let source = self.locate(name, &mut options);
         options.openvino.clone_from(&self.options.openvino);
         let (signal, woken) = Signal::new();
         let deadline = options.deadline;
@@ -115,11 +118,10 @@ impl Engine {
             idle_timeout: options.idle_timeout.unwrap_or(self.options.idle_timeout),
             check_interval: self.options.idle_check_interval,
         };
-        let residence = Residence::new(path, signal.clone(), rules, Arc::clone(&self.news));
+        let residence = Residence::new(name, signal.clone(), rules, Arc::clone(&self.news));
         self.budget.join(&residence);
         let load = Load {
-            path: path.to_owned(),
-            refused: located.clone().err(),
+            source,
             options,
             job: Arc::clone(&job),
             setup: Setup {
@@ -144,25 +146,48 @@ impl Engine {
         Ok(job)
     }
 
-    /// The path that `name` stands for, and in `options` what the store adds to them.
-    fn locate(&self, name: &str, options: &mut LoadOptions) -> Result<String> {
+    /// What `name` stands for, and in `options` what the store adds to them.
+    fn locate(&self, name: &str, options: &mut LoadOptions) -> Source {
         if backend::is_script(name) {
-            return Ok(name.to_owned());
+            return Source::Path(name.to_owned());
         }
-        let path = match self.store.find(name, options.model_type)? {
-            Found::Here(path) => path,
-            Found::Wanted(wanted) => {
-                let message =
-                    format!("{name}: is not in the model folder; fetch {} first", wanted.repo);
-                return Err(Error::new(ErrorKind::NotFound, message));
-            }
+        let found = match self.store.find(name, options.model_type) {
+            Ok(found) => found,
+            Err(error) => return Source::Refused(error),
         };
         // GGUF models are not compiled.
-        if options.cache_dir.is_none() && path.is_dir() {
+        let is_compiled = match &found {
+            Found::Here(path) => path.is_dir(),
+            Found::Wanted(wanted) => wanted.kind == Kind::Whisper,
+        };
+        if options.cache_dir.is_none() && is_compiled {
             options.cache_dir = self.store.usable_cache_dir();
         }
-        // From UTF-8 names in folders that UTF-8 options name.
-        Ok(path.to_string_lossy().into_owned())
+        match found {
+            // From UTF-8 names in folders that UTF-8 options name.
+            Found::Here(path) => Source::Path(path.to_string_lossy().into_owned()),
+            Found::Wanted(wanted) if options.download => match Hub::new(&self.options.hub) {
+                Ok(hub) => Source::Hub(Box::new((wanted, hub))),
+                Err(error) => Source::Refused(error),
+            },
+            Found::Wanted(wanted) => {
+                let message = format!(
+                    "{name}: is not in the model folder, and \"download\" is false; fetch {} with fluid_download",
+                    wanted.repo
+                );
+                Source::Refused(Error::new(ErrorKind::NotFound, message))
+            }
+        }
+    }
+
+    /// Starts to fetch the model that `name` stands for from the hub.
+    pub fn download(&self, name: &str, options: &DownloadOptions) -> Result<Arc<Job>> {
+        let wanted = self.store.ask(name, options)?;
+        let job = self.downloads.start(wanted, &self.options)?;
+        if let Some(limit) = options.deadline {
+            self.timer.watch(&job, limit).inspect_err(|_| job.close())?;
+        }
+        Ok(job)
     }
 
     /// Whether `model` was loaded by this engine.
@@ -219,6 +244,7 @@ impl Engine {
         for worker in &running {
             worker.ask();
         }
+        self.downloads.stop();
         for worker in &running {
             worker.stop();
         }

@@ -5,7 +5,7 @@
 //! load the rest again.
 #![forbid(unsafe_code)]
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -92,7 +92,8 @@ struct State {
 /// The native state of one model, as its worker, its callers and the memory budget see it.
 pub(super) struct Residence {
     name: String,
-    path: String,
+    /// Where the model is, once that is known.
+    path: OnceLock<String>,
     signal: Signal,
     rules: Rules,
     news: Arc<News>,
@@ -128,13 +129,12 @@ pub(super) struct Tenancy {
 }
 
 impl Residence {
-    /// That of the model at `path`, which is about to be loaded.
-    pub(super) fn new(path: &str, signal: Signal, rules: Rules, news: Arc<News>) -> Arc<Self> {
-        let name = path.rsplit(['/', '\\']).find(|part| !part.is_empty()).unwrap_or(path);
+    /// That of the model called `name`, which is about to be loaded.
+    pub(super) fn new(name: &str, signal: Signal, rules: Rules, news: Arc<News>) -> Arc<Self> {
         let now = Instant::now();
         Arc::new(Self {
             name: name.to_owned(),
-            path: path.to_owned(),
+            path: OnceLock::new(),
             signal,
             rules,
             news,
@@ -158,8 +158,14 @@ impl Residence {
         &self.name
     }
 
+    /// Where the model is, or until that is known, its name.
     pub(super) fn path(&self) -> &str {
-        &self.path
+        self.path.get().unwrap_or(&self.name)
+    }
+
+    /// The model is at `path`.
+    pub(super) fn lies_at(&self, path: &str) {
+        self.path.get_or_init(|| path.to_owned());
     }
 
     /// Whether the native state is in memory.
@@ -211,7 +217,7 @@ impl Residence {
         }
         let mut whole = self.describe();
         whole["model"] = json!(self.name);
-        whole["path"] = json!(self.path);
+        whole["path"] = json!(self.path());
         Some(whole)
     }
 
@@ -339,7 +345,7 @@ impl Residence {
         let bytes = state.bytes;
         self.changed.notify_all();
         drop(state);
-        log!(Info, "{}: unloaded ({})", self.path, reason.name());
+        log!(Info, "{}: unloaded ({})", self.path(), reason.name());
         let why = match reason {
             Reason::Idle => "nobody used it",
             Reason::Memory => "another model needs the memory",
@@ -368,7 +374,7 @@ impl Residence {
         let bytes = state.bytes;
         self.changed.notify_all();
         drop(state);
-        log!(Info, "{}: loaded", self.path);
+        log!(Info, "{}: loaded", self.path());
         let seconds = time.as_secs_f64();
         self.tell(
             &format!("{} is loaded", self.name),
@@ -385,7 +391,7 @@ impl Residence {
         self.changed.notify_all();
         drop(state);
         if let Some(error) = error {
-            log!(Error, "{}: load failed: {error}", self.path);
+            log!(Error, "{}: load failed: {error}", self.path());
             let text = format!("{} could not be loaded: {error}", self.name);
             self.tell(&text, json!({"event": "load_failed", "message": error.message()}));
         }
@@ -401,7 +407,7 @@ impl Residence {
 
     /// A load does not go as asked.
     pub(super) fn notice(&self, text: &str) {
-        log!(Warn, "{}: {text}", self.path);
+        log!(Warn, "{}: {text}", self.path());
         let what = json!({"event": "notice", "message": text});
         self.tell(&format!("{}: {text}", self.name), what);
     }
@@ -409,7 +415,7 @@ impl Residence {
     /// Tells the engine's readers of the model.
     fn tell(&self, text: &str, mut what: Value) {
         what["model"] = json!(self.name);
-        what["path"] = json!(self.path);
+        what["path"] = json!(self.path());
         self.news.tell(text, &what);
     }
 }

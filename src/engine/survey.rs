@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::RecvTimeoutError;
 use parking_lot::Mutex;
 
-use super::own_thread::OwnThread;
+use crate::own_thread::OwnThread;
 use crate::backend::device::Device;
 use crate::backend::inventory::{self, OpenVino};
 use crate::error::Result;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::job::{Job, StopCause};
-use super::own_thread::OwnThread;
+use crate::own_thread::OwnThread;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log;
 

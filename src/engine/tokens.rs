@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use serde_json::{json, Value};
 
-use super::own_thread::OwnThread;
+use crate::own_thread::OwnThread;
 use super::prompt::{check_words, longest_word};
 use super::residence::Residence;
 use crate::backend::Tokenizer;

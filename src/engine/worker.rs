@@ -12,11 +12,11 @@ use parking_lot::Mutex;
 
 use super::assembly;
 use super::budget::{Claim, Patience};
+use super::downloads::Reports;
 use super::errands::Errands;
 use super::event::{Body, Ending, Event};
 use super::job::{Job, Outcome};
 use super::model::{Model, Setup};
-use super::own_thread::OwnThread;
 use super::reload::Recipe;
 use super::residence::{Reason, Residence};
 use super::service::{Leave, Service};
@@ -24,7 +24,10 @@ use super::signal::Signal;
 use crate::backend::{self, Listener};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{self, log};
+use crate::own_thread::OwnThread;
 use crate::request::LoadOptions;
+use crate::store::hub::{Hub, Progress};
+use crate::store::{self, Wanted};
 
 /// How long a worker waits before it tries again to load a model that did not come back.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -42,11 +45,22 @@ pub(super) struct Worker {
     errands: Arc<Errands>,
 }
 
+/// Where the model is.
+pub(super) enum Source {
+    /// Here.
+    Path(String),
+    /// On a hub, which is asked for it.
+    Hub(Box<(Wanted, Hub)>),
+    /// Nowhere.
+    Refused(Error),
+}
+
+/// The share of a load's progress that a download has which comes before.
+const DOWNLOADED: f32 = 0.9;
+
 /// What a worker starts with.
 pub(super) struct Load {
-    pub(super) path: String,
-    /// Why there is nothing to load.
-    pub(super) refused: Option<Error>,
+    pub(super) source: Source,
     pub(super) options: LoadOptions,
     pub(super) job: Arc<Job>,
     pub(super) setup: Setup,
@@ -116,9 +130,9 @@ impl Worker {
         self.own.enter();
         // Weak, or the job would live, and its model with it, for as long as the thread.
         let job = Arc::downgrade(&load.job);
-        let path = load.path.clone();
+        let residence = Arc::clone(&load.setup.residence);
         if catch_unwind(AssertUnwindSafe(|| self.work(load, woken))).is_err() {
-            let message = format!("{path}: the worker thread panicked; please report this");
+            let message = format!("{}: the worker thread panicked; please report this", residence.path());
             log!(Error, "{message}");
             if let Some(job) = job.upgrade() {
                 job.finish(Ending::Failed(Error::new(ErrorKind::Internal, message)), None);
@@ -127,18 +141,17 @@ impl Worker {
     }
 
     fn work(self: Arc<Self>, load: Load, woken: &Receiver<()>) {
-        let Load { path, refused, options, job, setup } = load;
+        let Load { source, options, job, setup } = load;
         let _closed = CloseOnDrop(&setup.residence);
         let begun = Instant::now();
-        let found = refused.map_or(Ok(()), Err);
-        let made = match found.and_then(|()| self.first_load(&path, options, &job, &setup)) {
+        let made = match self.first_load(source, options, &job, &setup) {
             Ok(Some(made)) => made,
             Ok(None) => {
                 job.finish(Ending::Cancelled, None);
                 return;
             }
             Err(error) => {
-                log!(Error, "{path}: load failed: {error}");
+                log!(Error, "{}: load failed: {error}", setup.residence.path());
                 job.finish(Ending::Failed(error), None);
                 return;
             }
@@ -162,36 +175,39 @@ impl Worker {
             }
         }
         drop(service);
-        log!(Info, "{path}: freed");
+        log!(Info, "{}: freed", setup.residence.path());
     }
 
     /// Loads the model for its one job; `None` when that was stopped.
     #[allow(clippy::type_complexity, reason = "taken apart by its one caller")]
     fn first_load(
         self: &Arc<Self>,
-        path: &str,
+        source: Source,
         options: LoadOptions,
         job: &Arc<Job>,
         setup: &Setup,
     ) -> Result<Option<(Claim, Recipe, Arc<Model>, Box<dyn Service>)>> {
+        let fetched = if matches!(source, Source::Hub(_)) { DOWNLOADED } else { 0.0 };
+        let Some(path) = self.fetch(source, job)? else { return Ok(None) };
+        setup.residence.lies_at(&path);
         let mut goes_on = || job.stop_cause().is_none() && !self.signal.is_shut_down();
         let mut notice = |text: String| {
             setup.residence.notice(&text);
             job.push(Event::now(Body::Notice(text)));
         };
         let (residence, budget) = (&setup.residence, &setup.budget);
-        let mut recipe = Recipe::new(path, options, budget.most(residence))?;
+        let mut recipe = Recipe::new(&path, options, budget.most(residence))?;
         let bytes = recipe.bytes();
         let Some(claim) = budget.claim(residence, bytes, Patience::None, &mut goes_on)? else {
             return Ok(None);
         };
         let mut progress = |done: f32| {
-            job.push_progress(done);
+            job.push_progress(fetched + (1.0 - fetched) * done);
             goes_on()
         };
         let listener = Listener { progress: &mut progress, notice: &mut notice };
         let flag = self.signal.interrupt_flag();
-        let Some(loaded) = backend::load(path, recipe.options(), flag, listener)? else {
+        let Some(loaded) = backend::load(&path, recipe.options(), flag, listener)? else {
             return Ok(None);
         };
         recipe.settle(&loaded);
@@ -200,6 +216,19 @@ impl Worker {
         let model =
             Model::new(parts.info, parts.skill, parts.words, setup.clone(), Arc::clone(self));
         Ok(Some((claim, recipe, model, parts.service)))
+    }
+
+    /// The path of the model, which is fetched if it is not here. `None`: the job was stopped.
+    fn fetch(&self, source: Source, job: &Job) -> Result<Option<String>> {
+        let (wanted, hub) = match source {
+            Source::Path(path) => return Ok(Some(path)),
+            Source::Refused(error) => return Err(error),
+            Source::Hub(wanted) => *wanted,
+        };
+        let mut reports = Reports::new(job, DOWNLOADED);
+        let mut watch = |progress: &Progress<'_>| reports.tell(progress) && !self.signal.is_shut_down();
+        let fetched = store::download(&wanted, &hub, &mut watch)?;
+        Ok(fetched.map(|model| model.path.to_string_lossy().into_owned()))
     }
 
     /// Gives the native state up.

@@ -14,7 +14,8 @@ pub type fluid_event_kind = i32;
 
 /// `progress` tells how far a load, a long prompt, a request of many texts, a save or a restore is,
 /// from 0 to 1; or a transcription: reading the audio counts as a twentieth, the rest goes by the
-/// share of it that is done.
+/// share of it that is done. Of a download, `json` is `{"phase":"download","file":"model.gguf",
+/// "bytes":1048576,"total_bytes":98765432,"bytes_per_second":5242880}`, with a file among those that come now.
 pub const FLUID_EVENT_PROGRESS: fluid_event_kind = 1;
 /// A token was drawn: `choice`, `token` and `text`. The text may be empty while a character or a stop
 /// string is undecided; `token` is -1 for text that was held back until the end. Where they were
@@ -68,9 +69,9 @@ pub struct fluid_event {
     pub text: *const c_char,
     /// Bytes of `text`, the NUL not counted; a text may hold a NUL itself.
     pub text_len: usize,
-    /// JSON with a NUL after it, in a final event, of a call of a tool, of a segment, a language and a model,
-    /// and of other tokens with log-probabilities, which for those of calls are in the result only;
-    /// empty in others, never `NULL`.
+    /// JSON with a NUL after it, in a final event, of a download's progress, of a call of a tool, of a
+    /// segment, a language and a model, and of other tokens with log-probabilities, which for those of
+    /// calls are in the result only; empty in others, never `NULL`.
     pub json: *const c_char,
     /// Bytes of `json`, the NUL not counted.
     pub json_len: usize,
@@ -145,6 +146,11 @@ impl EventBox {
             Body::Progress(progress) => {
                 raw.kind = FLUID_EVENT_PROGRESS;
                 raw.progress = f64::from(progress);
+            }
+            Body::Download { progress, json } => {
+                raw.kind = FLUID_EVENT_PROGRESS;
+                raw.progress = f64::from(progress);
+                self.json = json.into_bytes();
             }
             Body::Token(token) => {
                 raw.kind = match token.part {

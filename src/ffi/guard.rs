@@ -7,9 +7,9 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use super::process;
 use super::status::{self, fluid_status, FLUID_ERROR_FORKED};
-use crate::engine::own_thread;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::log;
+use crate::own_thread;
 
 thread_local! {
     static LAST_ERROR: RefCell<CString> = RefCell::new(CString::default());

@@ -146,7 +146,7 @@ pub(super) fn read_listed(handle: &JobHandle) -> Option<*const fluid_event> {
 }
 
 /// Cancels a job. Its final event comes with `FLUID_CANCELLED`, unless the job ended before: at
-/// once for a load or a job that waits, else after the current node of the model's graph. Any thread may
+/// once for a load, a download or a job that waits, else after the current node of the model's graph. Any thread may
 /// call this at any time.
 #[no_mangle]
 pub extern "C" fn fluid_job_cancel(job: *mut fluid_job) -> fluid_status {
@@ -160,7 +160,8 @@ pub extern "C" fn fluid_job_cancel(job: *mut fluid_job) -> fluid_status {
 /// describes it, also when it was cancelled or failed; of a transcription, what `fluid_transcribe`
 /// describes, which is JSON only in the formats "json" and "verbose_json"; of an embedding or a
 /// ranking, what `fluid_embed` and `fluid_rerank` describe; of a saved or restored
-/// state, what `fluid_model_save_state` describes; of a load, `{}`.
+/// state, what `fluid_model_save_state` describes; of a download, what `fluid_download` describes; of a
+/// load, `{}`.
 /// `*out_json` is borrowed until the job is freed.
 ///
 /// Errors: `FLUID_ERROR_BUSY` while the job runs.

@@ -6,6 +6,7 @@
 mod audio;
 mod callback;
 mod devices;
+mod download;
 mod embed;
 mod engine;
 mod event;
@@ -30,6 +31,7 @@ mod version;
 
 pub use audio::*;
 pub use devices::{fluid_devices, fluid_doctor};
+pub use download::{fluid_download, fluid_download_start};
 pub use embed::{fluid_embed, fluid_embed_start};
 pub use engine::{
     fluid_engine_events, fluid_engine_free, fluid_engine_info, fluid_engine_new, fluid_engine_trim,

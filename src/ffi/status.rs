@@ -48,6 +48,12 @@ pub const FLUID_ERROR_UNSUPPORTED_CPU: fluid_status = -34;
 pub const FLUID_ERROR_INVALID_AUDIO: fluid_status = -35;
 /// The file is no whole saved state, or one of another model, or of other options; save it again.
 pub const FLUID_ERROR_INVALID_STATE: fluid_status = -36;
+/// The hub cannot be reached, answers with an error of its own or asks for patience; try again later.
+pub const FLUID_ERROR_NETWORK: fluid_status = -37;
+/// The hub wants a token, refuses the one it got, or the repository's conditions were not accepted.
+pub const FLUID_ERROR_ACCESS_DENIED: fluid_status = -38;
+/// The disk has no room for what is to be written; make room and try again.
+pub const FLUID_ERROR_DISK_FULL: fluid_status = -39;
 /// The call would wait for itself, or another thread is inside the same call.
 pub const FLUID_ERROR_BUSY: fluid_status = -40;
 /// Too many jobs wait for the model; try again when some have ended.
@@ -82,6 +88,9 @@ pub(super) fn of_error(kind: ErrorKind) -> fluid_status {
         ErrorKind::UnsupportedCpu => FLUID_ERROR_UNSUPPORTED_CPU,
         ErrorKind::InvalidAudio => FLUID_ERROR_INVALID_AUDIO,
         ErrorKind::InvalidState => FLUID_ERROR_INVALID_STATE,
+        ErrorKind::Network => FLUID_ERROR_NETWORK,
+        ErrorKind::AccessDenied => FLUID_ERROR_ACCESS_DENIED,
+        ErrorKind::DiskFull => FLUID_ERROR_DISK_FULL,
         ErrorKind::Busy => FLUID_ERROR_BUSY,
         ErrorKind::QueueFull => FLUID_ERROR_QUEUE_FULL,
         ErrorKind::OutOfMemory => FLUID_ERROR_OUT_OF_MEMORY,
@@ -123,6 +132,9 @@ fn name(status: fluid_status) -> &'static CStr {
         FLUID_ERROR_UNSUPPORTED_CPU => c"FLUID_ERROR_UNSUPPORTED_CPU",
         FLUID_ERROR_INVALID_AUDIO => c"FLUID_ERROR_INVALID_AUDIO",
         FLUID_ERROR_INVALID_STATE => c"FLUID_ERROR_INVALID_STATE",
+        FLUID_ERROR_NETWORK => c"FLUID_ERROR_NETWORK",
+        FLUID_ERROR_ACCESS_DENIED => c"FLUID_ERROR_ACCESS_DENIED",
+        FLUID_ERROR_DISK_FULL => c"FLUID_ERROR_DISK_FULL",
         FLUID_ERROR_BUSY => c"FLUID_ERROR_BUSY",
         FLUID_ERROR_QUEUE_FULL => c"FLUID_ERROR_QUEUE_FULL",
         FLUID_ERROR_OUT_OF_MEMORY => c"FLUID_ERROR_OUT_OF_MEMORY",

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod doctor;
+mod download;
 mod embed;
 mod fields;
 mod generate;
@@ -22,6 +23,7 @@ mod transcribe;
 mod vad;
 
 pub use doctor::DoctorOptions;
+pub use download::DownloadOptions;
 pub use embed::{EmbedInput, EmbedRequest, Pooling};
 pub use generate::{ContextShift, GenerateRequest, Prompt};
 pub use kv_options::{CacheType, FlashAttention, KvOptions, ThreadOptions, ThreadPriority};

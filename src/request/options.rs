@@ -9,6 +9,7 @@ use super::lora::LoraFile;
 use super::parse_object;
 use super::speculative::{DraftKind, DraftOptions, SpeculativeFields};
 use crate::error::{Error, Result};
+use crate::store::hub::{HubOptions, Token};
 use crate::store::Kind;
 
 /// Options of `fluid_engine_new`.
@@ -30,6 +31,8 @@ pub struct EngineOptions {
     pub idle_timeout: Option<Duration>,
     /// How often that is looked at.
     pub idle_check_interval: Duration,
+    /// The hub that models are fetched from.
+    pub hub: HubOptions,
 }
 
 /// What `idle_check_interval` is unless it is given.
@@ -48,12 +51,13 @@ impl Default for EngineOptions {
             max_memory: None,
             idle_timeout: None,
             idle_check_interval: CHECK_INTERVAL,
+            hub: HubOptions::default(),
         }
     }
 }
 
 const ENGINE_KEYS: &str = "max_queue, event_queue, openvino_library, max_memory, idle_timeout, \
-     idle_check_interval, model_dir, cache_dir";
+     idle_check_interval, model_dir, cache_dir, hub_endpoint, hub_token, offline";
 
 impl EngineOptions {
     /// Reads `text`, a JSON object; an empty text means the defaults.
@@ -79,6 +83,7 @@ impl EngineOptions {
         if let Some(seconds) = fields.float("idle_check_interval", 0.01..=86_400.0)? {
             options.idle_check_interval = Duration::from_secs_f32(seconds);
         }
+        options.hub = hub(&mut fields)?;
         refuse_unknown(&fields, ENGINE_KEYS)?;
         Ok(options)
     }
@@ -237,6 +242,16 @@ impl LoadOptions {
         }
         Ok(())
     }
+}
+
+/// The hub; what is not given is for the environment to say.
+fn hub(fields: &mut Fields<'_>) -> Result<HubOptions> {
+    Ok(HubOptions {
+        endpoint: fields.string("hub_endpoint")?.map(str::to_owned),
+        token: fields.string("hub_token")?.map(Token::new),
+        offline: fields.boolean("offline")?,
+        ..HubOptions::default()
+    })
 }
 
 /// `deadline_ms`, counted from the start of the job, 1 ms to 30 days.

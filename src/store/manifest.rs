@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde_json::{json, Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::hub::{RemoteFile, Snapshot};
+use super::hub::{Fetched, RemoteFile, Snapshot};
 use super::{names, Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::log;
@@ -119,16 +119,24 @@ impl Manifest {
             files: before.map(|before| before.files).unwrap_or_default(),
         };
         for (remote, place) in files {
-            let parts = place.components().map(|part| part.as_os_str().to_string_lossy());
             let recorded = Recorded {
                 bytes: remote.bytes,
                 sha256: remote.sha256.clone(),
                 commit: snapshot.commit.clone(),
             };
-            manifest.files.insert(parts.collect::<Vec<_>>().join("/"), recorded);
+            manifest.files.insert(slashed(place), recorded);
         }
         manifest.write(&wanted.folder)?;
         Ok(manifest)
+    }
+
+    /// Notes the checksums of what was fetched, also those that the hub did not know.
+    pub(super) fn complete(&mut self, fetched: &[Fetched]) {
+        for file in fetched {
+            if let Some(recorded) = self.files.get_mut(&slashed(&file.place)) {
+                recorded.sha256 = Some(file.sha256.clone());
+            }
+        }
     }
 
     /// Writes it to `folder`, which is made, whole or not at all.
@@ -195,6 +203,12 @@ impl Recorded {
         let bytes = entry.get("bytes").and_then(Value::as_u64).ok_or("`bytes` is no number")?;
         Ok(Self { bytes, sha256, commit: text_of(entry, "commit")? })
     }
+}
+
+/// A place as manifests name it, with `/` on every system.
+fn slashed(place: &Path) -> String {
+    let parts = place.components().map(|part| part.as_os_str().to_string_lossy());
+    parts.collect::<Vec<_>>().join("/")
 }
 
 fn text_of(map: &Map<String, Value>, key: &str) -> std::result::Result<String, String> {

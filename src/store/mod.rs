@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod choose;
+mod download;
 mod find;
 mod gguf_files;
 pub mod hub;
@@ -21,6 +22,8 @@ pub use self::local::Format;
 pub use self::manifest::{Manifest, Recorded, MANIFEST};
 pub use self::short_names::{ShortName, SHORT_NAMES};
 use crate::log::log;
+
+pub use download::{download, Downloaded};
 
 /// What a model is for. Each kind has its folder in the model folder, as Fluid Server has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

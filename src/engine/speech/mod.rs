@@ -23,7 +23,7 @@ use super::event::Ending;
 use super::intake::{Intake, Work};
 use super::job::{Job, Outcome};
 use super::model::Setup;
-use super::own_thread::OwnThread;
+use crate::own_thread::OwnThread;
 use super::residence::Residence;
 use super::service::Leave;
 use super::signal::Signal;

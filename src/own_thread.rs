@@ -12,11 +12,11 @@ thread_local! {
 
 /// The number of a thread of ours; 0 before it runs.
 #[derive(Debug, Default)]
-pub(super) struct OwnThread(AtomicU64);
+pub(crate) struct OwnThread(AtomicU64);
 
 impl OwnThread {
     /// Said by the thread itself, first of all.
-    pub(super) fn enter(&self) {
+    pub(crate) fn enter(&self) {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         OWN.set(number);
@@ -24,13 +24,13 @@ impl OwnThread {
     }
 
     /// Whether the calling thread is this one.
-    pub(super) fn is_current(&self) -> bool {
+    pub(crate) fn is_current(&self) -> bool {
         let own = OWN.get();
         own != 0 && own == self.0.load(Ordering::Acquire)
     }
 }
 
 /// Whether the calling thread is one of ours.
-pub fn is_ours() -> bool {
+pub(crate) fn is_ours() -> bool {
     OWN.get() != 0
 }
