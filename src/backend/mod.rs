@@ -329,6 +329,16 @@ pub enum Loaded {
 }
 
 impl Loaded {
+    /// What is known about it.
+    pub fn info(&self) -> &ModelInfo {
+        match self {
+            Self::Text(loaded) => &loaded.info,
+            Self::Speech(loaded) => &loaded.info,
+            Self::Embedding(loaded) => &loaded.info,
+        }
+    }
+
+    #[cfg(feature = "llama")]
     fn info_mut(&mut self) -> &mut ModelInfo {
         match self {
             Self::Text(loaded) => &mut loaded.info,

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
 
+use serde_json::Value;
+
 use crate::backend::{self, Loaded};
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::LoadOptions;
@@ -56,6 +58,9 @@ impl Recipe {
 
     /// Fixes what the first load chose by the memory that was free then: callers have been told.
     pub(super) fn settle(&mut self, loaded: &Loaded) {
+        if let Some(device) = loaded.info().details.get("device").and_then(Value::as_str) {
+            self.options.device = device.to_owned();
+        }
         match loaded {
             Loaded::Text(loaded) => {
                 let limits = loaded.limits;
