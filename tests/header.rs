@@ -16,6 +16,7 @@ const SOURCES: [&str; 18] = [
     "devices",
     "download",
     "model",
+    "models",
     "generate",
     "transcribe",
     "embed",

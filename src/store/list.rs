@@ -8,7 +8,7 @@ use super::find::snapshot;
 use super::local::{entries, models_in, models_within, Format, Local};
 use super::names::Name;
 use super::{Kind, Store};
-use crate::backend::{self, Facts};
+use crate::backend::Facts;
 use crate::log::log;
 
 /// Fluid Server keeps the GGUF files that it fetched there, and we keep compiled models beside the
@@ -47,7 +47,7 @@ impl Store {
     pub fn list(&self, kind: Option<Kind>, verify: bool) -> Vec<Entry> {
         let kinds = Kind::ALL.into_iter().filter(|it| kind.is_none_or(|kind| kind == *it));
         let named = kinds.flat_map(|kind| self.named(kind).into_iter().map(move |it| (kind, it)));
-        named.map(|(kind, (name, local))| entry(kind, name, local, verify)).collect()
+        named.map(|(kind, (name, local))| self.entry(kind, name, local, verify)).collect()
     }
 
     /// The models of `kind` and the names that lead to them, in the order of their names.
@@ -83,6 +83,31 @@ impl Store {
         }
         named.sort_by(|a, b| a.0.cmp(&b.0));
         named
+    }
+
+    fn entry(&self, kind: Kind, name: String, local: Local, verify: bool) -> Entry {
+        let altered = if verify && local.lacking.is_none() { local.altered() } else { None };
+        let mut missing = local.lacking.clone().or(altered);
+        let mut facts = Facts::default();
+        if missing.is_none() {
+            match self.seen.look(&local) {
+                Ok(found) => facts = found,
+                Err(error) => missing = Some(error.message().to_owned()),
+            }
+        }
+        let source = local.origin.map(|it| (it.manifest.repo.clone(), it.manifest.commit.clone()));
+        Entry {
+            name,
+            kind,
+            format: local.format,
+            path: local.path,
+            bytes: local.bytes,
+            files: local.files,
+            modified: local.modified,
+            missing,
+            facts,
+            source,
+        }
     }
 }
 
@@ -145,29 +170,4 @@ fn cached(cache: &Path) -> Vec<(String, Local)> {
         }
     }
     found
-}
-
-fn entry(kind: Kind, name: String, local: Local, verify: bool) -> Entry {
-    let altered = if verify && local.lacking.is_none() { local.altered() } else { None };
-    let mut missing = local.lacking.clone().or(altered);
-    let mut facts = Facts::default();
-    if missing.is_none() {
-        match backend::look(&local.path) {
-            Ok(found) => facts = found,
-            Err(error) => missing = Some(error.message().to_owned()),
-        }
-    }
-    let source = local.origin.map(|it| (it.manifest.repo.clone(), it.manifest.commit.clone()));
-    Entry {
-        name,
-        kind,
-        format: local.format,
-        path: local.path,
-        bytes: local.bytes,
-        files: local.files,
-        modified: local.modified,
-        missing,
-        facts,
-        source,
-    }
 }

@@ -11,6 +11,7 @@ mod local;
 mod manifest;
 pub mod names;
 mod near;
+mod seen;
 mod short_names;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ pub use self::gguf_files::PREFERRED;
 pub use self::list::Entry;
 pub use self::local::Format;
 pub use self::manifest::{Manifest, Recorded, MANIFEST};
+use self::seen::Seen;
 pub use self::short_names::{ShortName, SHORT_NAMES};
 use crate::log::log;
 
@@ -83,10 +85,11 @@ pub struct Wanted {
 }
 
 /// The model folder, and the folder for compiled models.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Store {
     model_dir: Option<PathBuf>,
     cache_dir: Option<PathBuf>,
+    seen: Seen,
 }
 
 impl Store {
@@ -97,7 +100,7 @@ impl Store {
         let absolute = |path: &str| std::path::absolute(path).unwrap_or_else(|_| path.into());
         let model_dir = model_dir.map(absolute);
         let default = model_dir.as_ref().map(|folder| folder.join("cache"));
-        Self { cache_dir: cache_dir.map(absolute).or(default), model_dir }
+        Self { cache_dir: cache_dir.map(absolute).or(default), model_dir, seen: Seen::default() }
     }
 
     /// The model folder.
