@@ -468,7 +468,7 @@ fn several_come_at_once_largest_first_and_progress_tells() {
     let files: Vec<(&str, Vec<u8>)> =
         files.iter().map(|(name, bytes)| (name.as_str(), bytes.clone())).collect();
     hub.put_files(REPO, &files);
-    hub.plan("/cdn/", 4, hub::slowly(10_000, 60));
+    hub.plan("/cdn/", 4, hub::slowly(10_000, 100));
     let client = client(&hub, "");
     let listed = snapshot(&client, REPO).expect("it is there");
     let (mut last, mut fastest, mut total) = (0, 0, 0);
@@ -481,10 +481,10 @@ fn several_come_at_once_largest_first_and_progress_tells() {
     };
     let start = Instant::now();
     client.fetch(&listed, &places(&listed), &folder.0, &mut watch).expect("it comes");
-    // 36 pauses one after the other would be 2.2 s.
-    assert!(start.elapsed() < Duration::from_millis(1_500), "{:?}", start.elapsed());
+    // 36 pauses one after the other would be 3.6 s.
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     assert_eq!((total, folder.files().len()), (420_000, 6));
-    assert!((100_000..5_000_000).contains(&fastest), "{fastest} bytes per second");
+    assert!((50_000..5_000_000).contains(&fastest), "{fastest} bytes per second");
     let seen = hub.seen();
     let first = seen.iter().filter(|(_, request)| request.target.contains("/resolve/"));
     let mut first: Vec<_> = first.take(4).map(|(_, request)| request.target.clone()).collect();

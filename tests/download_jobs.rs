@@ -79,8 +79,9 @@ fn a_model_is_fetched_told_of_and_loaded() {
     let job = start(&engine, &json!({}));
     let events = job.read();
     let progress: Vec<&Event> = events.iter().filter(|e| e.kind == FLUID_EVENT_PROGRESS).collect();
-    // Half a second, a report each tenth of it.
-    assert!((3..=8).contains(&progress.len()), "{} reports", progress.len());
+    // Half a second or more, a report each tenth of it.
+    let most = (events.last().expect("an end").elapsed * 10.0) as usize + 2;
+    assert!((3..=most).contains(&progress.len()), "{} reports", progress.len());
     for event in progress {
         let json: Value = serde_json::from_str(&event.json).expect("JSON");
         assert_eq!((&json["phase"], &json["file"]), (&json!("download"), &json!("model.gguf")));
@@ -345,8 +346,12 @@ fn two_processes_and_two_threads_fetch_a_file_once() {
     let (hub, folder) = one_file(BIG);
     hub.plan("/cdn/", 1, hub::slowly(100_000, 20));
     let engine = engine(&hub, &folder);
-    let jobs = [start(&engine, &json!({})), start(&engine, &json!({})), start(&engine, &json!({}))];
-    std::thread::sleep(Duration::from_millis(200));
+    let first = start(&engine, &json!({}));
+    while !folder.files().iter().any(|name| name.ends_with(".part")) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let jobs = [first, start(&engine, &json!({})), start(&engine, &json!({}))];
+    std::thread::sleep(Duration::from_millis(150));
     // One that waits for another can be stopped like any.
     let asked = Instant::now();
     jobs[2].cancel();
