@@ -35,11 +35,7 @@ pub(super) struct Downloads {
 impl Downloads {
     /// Starts to fetch `wanted`. The job stays loose: a stop ends it at once, and its thread
     /// notices within some 20 ms.
-    pub(super) fn start(
-        &self,
-        wanted: Wanted,
-        engine: &EngineOptions,
-    ) -> Result<Arc<Job>> {
+    pub(super) fn start(&self, wanted: Wanted, engine: &EngineOptions) -> Result<Arc<Job>> {
         let hub = Hub::new(&engine.hub)?;
         let place = Place::take(&self.running, MOST).ok_or_else(|| {
             let message = format!("{MOST} downloads run; try again when one has ended");

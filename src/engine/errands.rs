@@ -5,8 +5,8 @@ use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 
-use crate::own_thread::OwnThread;
 use crate::error::{Error, ErrorKind, Result};
+use crate::own_thread::OwnThread;
 
 /// Address space for a thread's stack where nothing recurses.
 const STACK: usize = 2 << 20;

@@ -8,10 +8,10 @@ use std::time::Duration;
 use crossbeam_channel::RecvTimeoutError;
 use parking_lot::Mutex;
 
-use crate::own_thread::OwnThread;
 use crate::backend::device::Device;
 use crate::backend::inventory::{self, OpenVino};
 use crate::error::Result;
+use crate::own_thread::OwnThread;
 
 /// Someone who is asked questions, and may not answer.
 struct Asked {

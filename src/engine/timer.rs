@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::job::{Job, StopCause};
-use crate::own_thread::OwnThread;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log;
+use crate::own_thread::OwnThread;
 
 /// An entry; the earliest is the greatest, for the heap.
 struct Due {

@@ -6,12 +6,12 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use serde_json::{json, Value};
 
-use crate::own_thread::OwnThread;
 use super::prompt::{check_words, longest_word};
 use super::residence::Residence;
 use crate::backend::Tokenizer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log;
+use crate::own_thread::OwnThread;
 use crate::request::DetokenizeRequest;
 
 /// Characters of a word that any thread's stack has room for. Longer ones get a thread with a large

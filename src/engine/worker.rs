@@ -132,7 +132,8 @@ impl Worker {
         let job = Arc::downgrade(&load.job);
         let residence = Arc::clone(&load.setup.residence);
         if catch_unwind(AssertUnwindSafe(|| self.work(load, woken))).is_err() {
-            let message = format!("{}: the worker thread panicked; please report this", residence.path());
+            let message =
+                format!("{}: the worker thread panicked; please report this", residence.path());
             log!(Error, "{message}");
             if let Some(job) = job.upgrade() {
                 job.finish(Ending::Failed(Error::new(ErrorKind::Internal, message)), None);
@@ -226,7 +227,8 @@ impl Worker {
             Source::Hub(wanted) => *wanted,
         };
         let mut reports = Reports::new(job, DOWNLOADED);
-        let mut watch = |progress: &Progress<'_>| reports.tell(progress) && !self.signal.is_shut_down();
+        let mut watch =
+            |progress: &Progress<'_>| reports.tell(progress) && !self.signal.is_shut_down();
         let fetched = store::download(&wanted, &hub, &mut watch)?;
         Ok(fetched.map(|model| model.path.to_string_lossy().into_owned()))
     }

@@ -23,7 +23,6 @@ use super::event::Ending;
 use super::intake::{Intake, Work};
 use super::job::{Job, Outcome};
 use super::model::Setup;
-use crate::own_thread::OwnThread;
 use super::residence::Residence;
 use super::service::Leave;
 use super::signal::Signal;
@@ -31,6 +30,7 @@ use crate::audio;
 use crate::backend::{LoadedSpeech, SpeechSession};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::log;
+use crate::own_thread::OwnThread;
 use crate::request::{SpeechTask as Task, TranscribeRequest};
 use crate::speech::{prompt, Vocabulary};
 
