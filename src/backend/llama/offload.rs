@@ -88,7 +88,62 @@ fn fitting(layers: &[u64], room: u64) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use super::super::gguf;
     use super::*;
+    use crate::backend::device::{Device, Kind};
+
+    fn smollm2() -> Summary {
+        let folder = std::env::var("FLUID_MODELS")
+            .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/models").to_owned());
+        let path = Path::new(&folder).join("SmolLM2-135M-Instruct.Q4_1.gguf");
+        gguf::check(&path).unwrap_or_else(|error| panic!("{error}: run `make models`"))
+    }
+
+    /// A GPU with so much free memory; nothing looks behind its handle.
+    fn gpu(memory_free: Option<u64>) -> NativeDevice {
+        let device = Device {
+            id: "GPU".into(),
+            kind: Kind::Gpu,
+            name: "a GPU".into(),
+            integrated: Some(false),
+            memory: memory_free,
+            memory_free,
+            capabilities: vec![],
+        };
+        NativeDevice { device, handle: std::ptr::dangling_mut() }
+    }
+
+    #[test]
+    fn a_model_goes_to_a_gpu_as_far_as_it_fits() {
+        let summary = smollm2();
+        let options = LoadOptions { n_ctx: Some(512), ..LoadOptions::default() };
+        let size = sizes::size(&summary, &options).expect("sizes");
+        let layers = layers(&summary, &options, &size).expect("bytes of layers");
+        let all: u64 = layers.iter().sum();
+        let cache = sizes::cache_bytes(&summary, &options.kv, size.n_cells);
+        // 30 layers and the output, for which SmolLM2 uses its embeddings.
+        assert_eq!(layers.len(), 31);
+        assert!(all.abs_diff(summary.weights_bytes + cache) < 31, "{all}, {cache} of cache");
+
+        let place = |free, options: &LoadOptions| {
+            Placement::new(&gpu(free), &summary, options, &size).map(|place| place.n_gpu_layers)
+        };
+        assert_eq!(place(None, &options), Ok(31));
+        assert_eq!(place(Some(RESERVE + all), &options), Ok(31));
+        assert_eq!(place(Some(RESERVE + all - 1), &options), Ok(30));
+        assert_eq!(place(Some(RESERVE + layers[0] + layers[1]), &options), Ok(2));
+        let none = place(Some(RESERVE + layers[0]), &options).expect_err("the output alone");
+        assert_eq!(none.kind(), ErrorKind::OutOfMemory, "{none}");
+        for (asked, given) in [(0, 0), (7, 7), (999, 31)] {
+            let options = LoadOptions { n_gpu_layers: Some(asked), ..options.clone() };
+            assert_eq!(place(Some(0), &options), Ok(given));
+        }
+        let cpu = NativeDevice { handle: std::ptr::null_mut(), ..gpu(Some(0)) };
+        let place = Placement::new(&cpu, &summary, &options, &size).expect("the processor");
+        assert!(place.device.is_null() && place.n_gpu_layers == 0);
+    }
 
     #[test]
     fn layers_are_given_away_as_long_as_there_is_room() {
