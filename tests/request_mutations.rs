@@ -70,7 +70,7 @@ const SAMPLED: usize = 4;
 const ENGINE_OPTIONS: &[&str] = &["{}", r#"{"max_queue": 4, "event_queue": 2}"#];
 
 const LOAD_OPTIONS: &[&str] = &[
-    r#"{"n_ctx": 64, "n_parallel": 2, "n_threads": 1, "n_ubatch": 16, "use_mmap": true, "device": "CPU"}"#,
+    r#"{"n_ctx": 64, "n_parallel": 2, "n_threads": 1, "n_ubatch": 16, "use_mmap": true, "device": "CPU", "device_fallback": false, "n_gpu_layers": 4}"#,
     r#"{"n_ctx": 64, "device": "AUTO", "deadline_ms": 60000, "chat_template": "{{ messages[0].content }}"}"#,
 ];
 

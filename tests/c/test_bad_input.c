@@ -59,6 +59,10 @@ static void null_pointers(void) {
     FAILS(fluid_load_model_start(engine, path, NULL, NULL), argument, "out_job is NULL");
     FAILS(fluid_load_model_start(engine, NULL, NULL, &out.job), argument, "name is NULL");
     FAILS(fluid_load_model_start(NULL, path, NULL, &out.job), handle, "is NULL");
+    FAILS(fluid_devices(engine, NULL), argument, "out_json is NULL");
+    FAILS(fluid_devices((fluid_engine *)(void *)model, &out.text), handle, "is no handle of this kind");
+    FAILS(fluid_doctor(engine, NULL, NULL), argument, "out_json is NULL");
+    FAILS(fluid_doctor(engine, "{\"model\": 1}", &out.text), FLUID_ERROR_INVALID_REQUEST, "model: is not an option");
     FAILS(fluid_model_info(model, NULL), argument, "out_json is NULL");
     FAILS(fluid_model_info(NULL, &out.text), handle, "is NULL");
     FAILS(fluid_generate(NULL, SHORT, NULL, NULL, &out.text), handle, "is NULL");
