@@ -17,6 +17,14 @@ use crate::request::LoadOptions;
 /// and as computed with.
 const WORKING_MEMORY: u64 = 256 << 20;
 
+/// The input of a decoder with its KV cache inside: which row of the last step each row goes on from.
+pub(super) const BEAMS: &str = "beam_idx";
+
+/// For such a decoder on the CPU. From 2025.1 to 2026.4.1 at least, the kernel of its attention lies in
+/// the plugin's cache of kernels and itself holds that cache: neither is ever freed, nor is a thread that
+/// hangs on them. A cache without places takes none. A text's steps are of one shape and need no cache.
+const NO_KERNEL_CACHE: (&str, &str) = ("CPU_RUNTIME_CACHE_CAPACITY", "0");
+
 pub(super) struct Compiler {
     runtime: &'static Runtime,
     // One core for each load, so that no two models share threads and cache folder.
@@ -115,9 +123,23 @@ impl Compiler {
             ["INFERENCE_NUM_THREADS", "KV_CACHE_PRECISION", "DYNAMIC_QUANTIZATION_GROUP_SIZE"];
         let fits = |key: &str| device == "CPU" || !CPU_ONLY.contains(&key);
         let all = self.properties.iter().filter(|(key, _)| fits(key));
-        let properties: Vec<(&str, &str)> = all.map(|(key, value)| (&**key, &**value)).collect();
-        self.core.lock().compile(model, device, &properties)
+        let mut properties: Vec<_> = all.map(|(key, value)| (&**key, &**value)).collect();
+        let core = self.core.lock();
+        if device == "CPU" && is_stateful(model) {
+            properties.push(NO_KERNEL_CACHE);
+            match core.compile(model, device, &properties) {
+                // It is in no list of properties; a release may come that does not know it.
+                Err(error) if error.to_string().contains(NO_KERNEL_CACHE.0) => properties.pop(),
+                done => return done,
+            };
+        }
+        core.compile(model, device, &properties)
     }
+}
+
+/// Whether `model` is a decoder that keeps its KV cache to itself.
+pub(super) fn is_stateful(model: &Model) -> bool {
+    model.inputs().iter().any(|port| port.name == BEAMS)
 }
 
 /// A text in a file of its own, removed when dropped.

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 
-use super::super::compiler::Compiler;
+use super::super::compiler::{Compiler, BEAMS};
 use super::super::native::Compiled;
 use super::super::request::Request;
-use super::decoder::{fill_states, fill_tokens, BEAMS};
+use super::decoder::{fill_states, fill_tokens};
 use super::files::Network;
 use super::ir::{self, Ir, Scale};
 use crate::backend::{Encoded, GoOn, Scores};

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::super::compiler::Compiler;
+use super::super::compiler::{self, Compiler, BEAMS};
 use super::super::native::Compiled;
 use super::super::request::Request;
 use super::super::tensor::Tensor;
@@ -13,7 +13,6 @@ use crate::error::{Error, ErrorKind, Result};
 
 pub(super) const TOKENS: &str = "input_ids";
 pub(super) const STATES: &str = "encoder_hidden_states";
-pub(super) const BEAMS: &str = "beam_idx";
 const LOGITS: &str = "logits";
 
 pub(super) struct Decoder {
@@ -25,7 +24,7 @@ pub(super) struct Decoder {
 impl Decoder {
     pub(super) fn load(compiler: &Compiler, files: &Files) -> Result<Self> {
         let model = compiler.read(&files.decoder.xml)?;
-        let stateful = model.inputs().iter().any(|port| port.name == BEAMS);
+        let stateful = compiler::is_stateful(&model);
         let first = compiler.compile(&model)?;
         if stateful {
             return Ok(Self { first, with_past: None });
