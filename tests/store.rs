@@ -123,6 +123,11 @@ fn a_split_model_says_what_the_whole_one_says() {
     for name in ["parts", "parts/tiny-00001-of-00002.gguf"] {
         assert_eq!(answer(name), whole, "{name}");
     }
+    let drafted = engine.load("whole", r#"{"n_ctx": 64, "n_parallel": 1, "draft_model": "parts"}"#);
+    assert!(drafted.info()["draft_model"]
+        .as_str()
+        .is_some_and(|path| path.ends_with("parts/tiny-00001-of-00002.gguf")));
+    drop(drafted);
 
     fs::write(folder.at(&parts[1].0), &parts[1].1[..parts[1].1.len() - 100]).expect("written");
     let cut = entry(&engine, "parts");
@@ -168,6 +173,11 @@ fn names_that_stand_for_nothing_are_refused_with_a_sentence() {
     let (found, message) = refused(&engine, "qwen3-0.6b", r#"{"model_type": "audio"}"#);
     assert_eq!(found, "FLUID_ERROR_INVALID_REQUEST");
     assert!(message.starts_with("model_type: ") && message.contains("whisper"), "{message}");
+    let (found, message) = refused(&engine, "qwen3-0.6b", r#"{"download": 1}"#);
+    assert!(
+        found == "FLUID_ERROR_INVALID_REQUEST" && message.starts_with("download: "),
+        "{message}"
+    );
     let (found, message) = refused(&Engine::new("{}"), "qwen3-0.6b", SMALL);
     assert_eq!(found, "FLUID_ERROR_NOT_FOUND");
     assert!(message.contains("model_dir"), "{message}");

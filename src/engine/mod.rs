@@ -151,6 +151,12 @@ impl Engine {
         if backend::is_script(name) {
             return Source::Path(name.to_owned());
         }
+        if let Some(draft) = &mut options.draft {
+            // What else it may be, its own load tells.
+            if let Ok(Found::Here(path)) = self.store.find(&draft.path, Some(Kind::Llm)) {
+                draft.path = path.to_string_lossy().into_owned();
+            }
+        }
         let found = match self.store.find(name, options.model_type) {
             Ok(found) => found,
             Err(error) => return Source::Refused(error),

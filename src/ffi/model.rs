@@ -65,7 +65,7 @@ pub(super) static MODELS: Table<Model> = Table::new(0xf1d2, "model");
 /// | `inference_precision` | OpenVINO: `"f32"`, `"f16"` or `"bf16"` to compute in | what is fastest |
 /// | `vad_model` | Whisper: the file silero_vad_openvino_16k.onnx | in the model's folder, or the one around it |
 /// | `lora` | LoRA adapters in GGUF's format, up to 64: `[{"path": "a.gguf", "name": "a", "scale": 0.5}]`; requests choose among them | none; a name is the file's, a scale 1 |
-/// | `draft_model` | a smaller GGUF model of the same vocabulary, which drafts for this one | none |
+/// | `draft_model` | a smaller GGUF model of the same vocabulary, which drafts for this one: a path, or a name of the model folder | none |
 /// | `draft_options` | its `n_ctx`, `use_mmap` and options of the KV cache | `n_ctx` as this model's |
 /// | `speculative` | for requests that do not say it: see `fluid_generate` | off |
 /// | `chat_template` | a Jinja template in place of the model's own | the model's own |

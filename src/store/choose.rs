@@ -48,6 +48,33 @@ pub fn choose(wanted: &Wanted, snapshot: &Snapshot) -> Result<Vec<(RemoteFile, P
     chosen.into_iter().map(|file| Ok((file.clone(), place(file, wanted)?))).collect()
 }
 
+/// What is loaded of the `files` that [`choose`] chose, once they are in their places.
+pub fn path_of(wanted: &Wanted, files: &[(RemoteFile, PathBuf)]) -> PathBuf {
+    match files.first() {
+        Some((first, place)) if is_gguf(&first.path) => wanted.folder.join(place),
+        _ => wanted.folder.clone(),
+    }
+}
+
+/// Whether a load of the `files` that [`choose`] chose can work, as far as their names tell: before
+/// gigabytes are fetched in vain. `UnsupportedModel` says what they are.
+pub fn check_runnable(wanted: &Wanted, files: &[(RemoteFile, PathBuf)]) -> Result<()> {
+    let has = |name: &str| files.iter().any(|(file, _)| file.path == name);
+    let is_gguf = files.iter().all(|(file, _)| is_gguf(&file.path));
+    if is_gguf || has("openvino_encoder_model.xml") {
+        return Ok(());
+    }
+    let what = match wanted.kind {
+        Kind::Embedding => "an OpenVINO embedding model",
+        _ => "an OpenVINO LLM",
+    };
+    let message = format!(
+        "{}: {what}: no backend of this build runs it yet; take a repository of GGUF files",
+        wanted.repo
+    );
+    Err(Error::new(ErrorKind::UnsupportedModel, message))
+}
+
 /// Where a file comes to lie. What a hub says is checked as what a person types.
 fn place(file: &RemoteFile, wanted: &Wanted) -> Result<PathBuf> {
     names::check_path(&file.path).map_err(|why| {

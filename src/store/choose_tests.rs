@@ -116,6 +116,24 @@ fn of_openvino_only_what_is_read() {
 }
 
 #[test]
+fn what_nothing_runs_is_told_before_it_is_fetched() {
+    let llm = snapshot(&["config.json", "openvino_model.bin", "openvino_model.xml"]);
+    let wanted = |kind| wanted(kind, None, None);
+    for (kind, words) in [(Kind::Llm, "an OpenVINO LLM"), (Kind::Embedding, "embedding model")] {
+        let files = choose(&wanted(kind), &llm).expect("chosen");
+        assert_eq!(path_of(&wanted(kind), &files), PathBuf::from("/models/llm/repo"));
+        let error = check_runnable(&wanted(kind), &files).expect_err("nothing runs it");
+        assert_eq!(error.kind(), ErrorKind::UnsupportedModel);
+        assert!(error.message().contains(words), "{error}");
+    }
+    let split = snapshot(&["a/m-00001-of-00002.gguf", "a/m-00002-of-00002.gguf"]);
+    let files = choose(&wanted(Kind::Llm), &split).expect("chosen");
+    check_runnable(&wanted(Kind::Llm), &files).expect("it runs");
+    let first = PathBuf::from("/models/llm/repo/a/m-00001-of-00002.gguf");
+    assert_eq!(path_of(&wanted(Kind::Llm), &files), first);
+}
+
+#[test]
 fn a_repository_without_a_model_says_what_it_has() {
     for kind in Kind::ALL {
         for paths in [&["model.safetensors", "config.json"][..], &[], &["mmproj-a.gguf"]] {

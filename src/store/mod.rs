@@ -16,7 +16,7 @@ mod short_names;
 
 use std::path::{Path, PathBuf};
 
-pub use self::choose::choose;
+pub use self::choose::{check_runnable, choose, path_of};
 pub use self::gguf_files::PREFERRED;
 pub use self::list::Entry;
 pub use self::local::Format;
