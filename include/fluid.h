@@ -352,7 +352,6 @@ void fluid_floats_free(float *data);
 // | `max_memory` | GiB that all models may take together, as `fluid_estimate` counts; 0 for no limit | 0 |
 // | `idle_timeout` | seconds without a job after which a model gives its memory back; 0 for never | 0 |
 // | `idle_check_interval` | seconds between looks at that, 0.01 to 86,400 | 60 |
-// | `model_dir` | the model folder | none |
 // | `hub_endpoint` | the address of a hub that speaks Hugging Face's protocol | the variable `HF_ENDPOINT`, or `"https://huggingface.co"` |
 // | `hub_token` | a user's token; it goes to the hub alone, and into no message; `""` for none | the variable `HF_TOKEN`, or the file at `HF_TOKEN_PATH`, `$HF_HOME/token` or `~/.cache/huggingface/token` |
 // | `offline` | ask no hub | whether the variable `HF_HUB_OFFLINE` says so |

@@ -96,8 +96,19 @@ fn a_model_is_fetched_told_of_and_loaded() {
     assert_eq!(result["files"][0]["path"], "model.gguf");
     assert_eq!(result["files"][0]["sha256"].as_str().map(str::len), Some(64));
     let path = result["path"].as_str().expect("a path");
-    let model = engine.load(path, r#"{"n_ctx": 64, "n_parallel": 1, "n_threads": 1}"#);
-    model.answer(&json!({"prompt": "a", "max_tokens": 2}));
+    let options = r#"{"n_ctx": 64, "n_parallel": 1, "n_threads": 1}"#;
+    for name in [path, REPO] {
+        let model = engine.load(name, options);
+        model.answer(&json!({"prompt": "a", "max_tokens": 2}));
+    }
+    // What is here is not asked for again, unless more than a name is given.
+    let asked = hub.seen().len();
+    let again = start(&engine, &json!({}));
+    assert_eq!(end(&again).status, FLUID_OK);
+    assert_eq!((&again.json()["path"], hub.seen().len()), (&json!(path), asked));
+    let again = start(&engine, &json!({"revision": "main"}));
+    assert_eq!((end(&again).status, &again.json()["downloaded_bytes"]), (FLUID_OK, &json!(0)));
+    assert!(hub.seen().len() > asked);
 }
 
 #[test]
@@ -121,19 +132,58 @@ fn the_blocking_call_returns_the_result_or_says_why_not() {
     };
     let result = call(REPO, "{}").expect("it comes");
     assert_eq!(result["downloaded_bytes"], 2_000);
-    hub.plan("/revision/", 1, Trouble::Instead(Response::new(401)));
-    hub.plan("/revision/", 9, Trouble::Instead(Response::new(503)));
+    hub.plan("some-model/revision/", 1, Trouble::Instead(Response::new(401)));
+    hub.plan("some-model/revision/", 9, Trouble::Instead(Response::new(503)));
     let fresh = r#"{"local_name": "other"}"#;
     for (name, options, status, words) in [
         (REPO, fresh, FLUID_ERROR_ACCESS_DENIED, "401"),
         (REPO, fresh, FLUID_ERROR_NETWORK, "503"),
         (REPO, r#"{"revison": "x"}"#, FLUID_ERROR_INVALID_REQUEST, "revison"),
         (REPO, r#"{"model_type": "cat"}"#, FLUID_ERROR_INVALID_REQUEST, "model_type"),
-        ("../../etc", "{}", FLUID_ERROR_INVALID_ARGUMENT, ".."),
+        ("owner/../etc", "{}", FLUID_ERROR_INVALID_ARGUMENT, ".."),
+        ("../../nowhere", "{}", FLUID_ERROR_NOT_FOUND, "nowhere"),
+        (REPO, r#"{"local_name": "../x"}"#, FLUID_ERROR_INVALID_REQUEST, "local_name"),
+        ("someone/other/a.gguf", "{}", FLUID_ERROR_ACCESS_DENIED, "someone/other"),
     ] {
         let (got, message) = call(name, options).expect_err(words);
         assert!(got == status && message.contains(words), "{got}: {message}");
     }
+}
+
+#[test]
+fn a_folder_that_is_not_whole_is_known_and_mended() {
+    let _turn = alone();
+    let (hub, folder) = (Hub::new(), Folder::new());
+    let network = |n: u64| noise(n, 40_000);
+    let names = ["config.json", "openvino_encoder_model.bin", "openvino_encoder_model.xml"];
+    let others = ["model.safetensors", "README.md"];
+    let all = names.iter().chain(&others).zip(1..).map(|(name, n)| (*name, network(n)));
+    let all: Vec<(&str, Vec<u8>)> = all.collect();
+    hub.put_files(REPO, &all);
+    hub.plan("/cdn/", 3, Trouble::Like(Manner { mute: true, ..Manner::default() }));
+    let engine = engine(&hub, &folder);
+    let options = json!({"model_type": "whisper"});
+    let job = start(&engine, &options);
+    std::thread::sleep(Duration::from_millis(100));
+    job.cancel();
+    end(&job);
+    hub.forget_plans();
+    let job = start(&engine, &options);
+    assert_eq!(end(&job).status, FLUID_OK, "{}", last_error());
+    let result = job.json();
+    let path = folder.0.join("whisper/some-model");
+    assert_eq!(result["path"].as_str(), path.to_str());
+    let here: Vec<String> =
+        folder.files().into_iter().filter(|name| !name.contains("/.")).collect();
+    assert_eq!(here, names.map(|name| format!("whisper/some-model/{name}")));
+    let manifest = std::fs::read(path.join(".fluid.json")).expect("a manifest");
+    let manifest: Value = serde_json::from_slice(&manifest).expect("JSON");
+    let sums = manifest["files"]
+        .as_array()
+        .expect("files")
+        .iter()
+        .zip(result["files"].as_array().expect("files"));
+    assert!(sums.into_iter().all(|(noted, came)| noted["sha256"] == came["sha256"]));
 }
 
 #[test]

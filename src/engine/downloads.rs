@@ -14,9 +14,9 @@ use super::job::{Job, Outcome, Place, StopCause};
 use super::signal::Signal;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log;
-use crate::request::EngineOptions;
+use crate::request::{DownloadOptions, EngineOptions};
 use crate::store::hub::{Hub, Progress};
-use crate::store::{self, Wanted};
+use crate::store::{self, Downloaded, Found, Store, Wanted};
 
 /// Downloads that run at once; each has some threads and connections.
 const MOST: usize = 16;
@@ -33,15 +33,28 @@ pub(super) struct Downloads {
 }
 
 impl Downloads {
-    /// Starts to fetch `wanted`. The job stays loose: a stop ends it at once, and its thread
+    /// Starts to fetch what `name` stands for. The job stays loose: a stop ends it at once, and its thread
     /// notices within some 20 ms.
-    pub(super) fn start(&self, wanted: Wanted, engine: &EngineOptions) -> Result<Arc<Job>> {
+    pub(super) fn start(
+        &self,
+        store: &Store,
+        (name, options): (&str, &DownloadOptions),
+        engine: &EngineOptions,
+    ) -> Result<Arc<Job>> {
+        let job = Job::new(engine.event_queue, Signal::new().0, None, Outcome::Nothing);
+        let wanted = match find(store, name, options)? {
+            Found::Wanted(wanted) => wanted,
+            Found::Here(path) => {
+                let outcome = Outcome::Download(Box::new(Downloaded::here(path)));
+                job.finish(Ending::Done, Some(outcome));
+                return Ok(job);
+            }
+        };
         let hub = Hub::new(&engine.hub)?;
         let place = Place::take(&self.running, MOST).ok_or_else(|| {
             let message = format!("{MOST} downloads run; try again when one has ended");
             Error::new(ErrorKind::QueueFull, message)
         })?;
-        let job = Job::new(engine.event_queue, Signal::new().0, None, Outcome::Nothing);
         {
             let mut jobs = self.jobs.lock();
             jobs.retain(|job| job.strong_count() > 0);
@@ -83,7 +96,7 @@ impl Drop for Running {
 
 impl Running {
     fn carry_out(&self, wanted: &Wanted, hub: &Hub) {
-        let mut reports = Reports::new(&self.job, 1.0);
+        let mut reports = Reports::new(&self.job);
         let mut watch = |progress: &Progress<'_>| {
             reports.tell(progress) && !self.stopped.load(Ordering::Acquire)
         };
@@ -99,15 +112,13 @@ impl Running {
 /// Tells a job's reader how far a download is, some ten times a second.
 pub(super) struct Reports<'a> {
     job: &'a Job,
-    share: f32,
     last: Option<Instant>,
     waits_for: String,
 }
 
 impl<'a> Reports<'a> {
-    /// The download is `share` of what the job does.
-    pub(super) fn new(job: &'a Job, share: f32) -> Self {
-        Self { job, share, last: None, waits_for: String::new() }
+    pub(super) fn new(job: &'a Job) -> Self {
+        Self { job, last: None, waits_for: String::new() }
     }
 
     /// Whether the download should go on.
@@ -131,11 +142,41 @@ impl<'a> Reports<'a> {
                         "bytes_per_second": bytes_per_second,
                     });
                     let progress = (bytes as f64 / total_bytes.max(1) as f64).min(1.0) as f32;
-                    let progress = progress * self.share;
                     self.job.push_report(Body::Download { progress, json: json.to_string() });
                 }
             }
         }
         self.job.wanted_end().is_none()
     }
+}
+
+/// What `name` and `options` ask for: what is here is not asked for again, unless they say more than
+/// a name.
+fn find(store: &Store, name: &str, options: &DownloadOptions) -> Result<Found> {
+    let DownloadOptions { revision, file, kind, local_name, .. } = options;
+    if revision.is_none() && file.is_none() && local_name.is_none() {
+        return match store.find(name, *kind)? {
+            Found::Here(path) if !path.exists() => {
+                let message =
+                    format!("{name}: there is no such file or folder; a hub has owner/name");
+                Err(Error::new(ErrorKind::NotFound, message))
+            }
+            found => Ok(found),
+        };
+    }
+    let mut wanted = store.want(name, *kind)?;
+    if let Some(revision) = revision {
+        wanted.revision.clone_from(revision);
+    }
+    if let Some(file) = file {
+        (wanted.file, wanted.quant) = (Some(file.clone()), None);
+    }
+    if let (Some(local), Some(models)) = (local_name, store.model_dir()) {
+        store::names::check_path(local).map_err(|why| {
+            let message = format!("\"{local}\" cannot be a name: {why}");
+            Error::invalid_request("local_name", message)
+        })?;
+        wanted.folder = models.join(wanted.kind.name()).join(local);
+    }
+    Ok(Found::Wanted(wanted))
 }

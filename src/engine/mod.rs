@@ -146,8 +146,17 @@ impl Engine {
         Ok(job)
     }
 
-    /// What `name` stands for, and in `options` what the store adds to them.
-    fn locate(&self, name: &str, options: &mut LoadOptions) -> Source {
+    /// Starts to fetch the model that `name` stands for from the hub.
+    pub fn download(&self, name: &str, options: &DownloadOptions) -> Result<Arc<Job>> {
+        let job = self.downloads.start(&self.store, (name, options), &self.options)?;
+        if let Some(limit) = options.deadline {
+            self.timer.watch(&job, limit).inspect_err(|_| job.close())?;
+        }
+        Ok(job)
+    }
+
+    /// The path that `name` stands for, and in `options` what the store adds to them.
+    fn locate(&self, name: &str, options: &mut LoadOptions) -> Result<String> {
         if backend::is_script(name) {
             return Source::Path(name.to_owned());
         }
@@ -188,8 +197,7 @@ impl Engine {
 
     /// Starts to fetch the model that `name` stands for from the hub.
     pub fn download(&self, name: &str, options: &DownloadOptions) -> Result<Arc<Job>> {
-        let wanted = self.store.ask(name, options)?;
-        let job = self.downloads.start(wanted, &self.options)?;
+        let job = self.downloads.start(&self.store, (name, options), &self.options)?;
         if let Some(limit) = options.deadline {
             self.timer.watch(&job, limit).inspect_err(|_| job.close())?;
         }

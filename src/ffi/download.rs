@@ -16,14 +16,17 @@ use crate::request::DownloadOptions;
 
 /// Fetches a model from the hub into the model folder, and waits for the end of it.
 ///
-/// `name` is `owner/repo` or `owner/repo/file.gguf`, borrowed for the call. `options_json` is `NULL` or a
-/// JSON object, borrowed for the call; an unknown key is refused:
+/// `name` is one that `fluid_load_model` takes: `owner/repo`, `owner/repo:Q8_0`, `owner/repo@revision`,
+/// `owner/repo/file.gguf` or a short name; borrowed for the call. Of a repository that is chosen which makes one
+/// model: a GGUF file with the other parts of a split one, or OpenVINO's files. What is here whole is not fetched
+/// again, and no hub is asked, unless the options name a revision, a file or a local name. `options_json` is
+/// `NULL` or a JSON object, borrowed for the call; an unknown key is refused:
 ///
 /// | key | meaning | default |
 /// |---|---|---|
-/// | `revision` | a branch, a tag or a commit | `"main"` |
+/// | `revision` | a branch, a tag or a commit | the name's own, or `"main"` |
 /// | `file` | one file of the repository | the name's own, or what the model needs |
-/// | `model_type` | `"llm"`, `"whisper"` or `"embedding"` | what the files tell |
+/// | `model_type` | `"llm"`, `"whisper"` or `"embedding"` | what the name tells |
 /// | `local_name` | its name in the model folder | the repository's |
 /// | `deadline_ms` | give up after this time | none |
 ///
@@ -39,14 +42,14 @@ use crate::request::DownloadOptions;
 /// tells file, bytes and rate, and the final one, on this thread, and can cancel. `user_data` is handed to
 /// it. `out_json` may be `NULL`. On `FLUID_OK` `*out_json` is `{"path": what to load, "repo", "revision":
 /// the commit, "files": [{"path", "bytes", "sha256"}], "bytes", "downloaded_bytes": what came over the
-/// network}`, on `FLUID_CANCELLED` and `FLUID_DEADLINE` it is `{}`; it is owned by the caller, free with
-/// `fluid_string_free`.
+/// network}`, of a model that was here `path` alone, with `null`, `[]` and 0 for the rest; on `FLUID_CANCELLED`
+/// and `FLUID_DEADLINE` it is `{}`. It is owned by the caller, free with `fluid_string_free`.
 ///
 /// Errors: `FLUID_ERROR_NOT_FOUND` (no such repository, revision or file; or it may not be fetched, for
 /// `offline` is set), `FLUID_ERROR_ACCESS_DENIED`, `FLUID_ERROR_NETWORK`, `FLUID_ERROR_DISK_FULL`,
 /// `FLUID_ERROR_IO`, `FLUID_ERROR_INVALID_MODEL` (what comes is not what the hub lists),
 /// `FLUID_ERROR_QUEUE_FULL` (16 downloads run), `FLUID_ERROR_UNSUPPORTED` (a build without downloads), and
-/// those of the name and the options.
+/// those of the name (`FLUID_ERROR_INVALID_ARGUMENT`) and the options.
 ///
 /// # Safety
 /// Strings are NUL-terminated; `out_json` is `NULL` or can be written to; `callback` can be called

@@ -16,7 +16,7 @@ pub struct DownloadOptions {
     pub revision: Option<String>,
     /// One file of the repository; else the name's own, or what a rule chooses.
     pub file: Option<String>,
-    /// What the model is for; else what its files tell.
+    /// What the model is for; else what its name tells.
     pub kind: Option<Kind>,
     /// The name it gets in the model folder; else the repository's.
     pub local_name: Option<String>,

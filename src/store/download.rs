@@ -5,27 +5,34 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::hub::{Fetched, FolderLock, Hub, Progress, Snapshot};
+use super::hub::{Fetched, FolderLock, Hub, Progress, RemoteFile, Snapshot};
+use super::names::is_gguf;
 use super::{choose, Manifest, Wanted};
 use crate::error::Result;
 
 /// What a download came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Downloaded {
     /// What to load: a GGUF file, the first of a split one, or a folder.
     pub path: PathBuf,
-    /// `owner/name`.
-    pub repo: String,
-    /// The commit that the files are of.
-    pub commit: String,
-    /// The files, in the order of their places.
+    /// `owner/name`; `None` of a model that was here.
+    pub repo: Option<String>,
+    /// The commit that the files are of; `None` likewise.
+    pub commit: Option<String>,
+    /// The files, in the order of their places; none likewise.
     pub files: Vec<Fetched>,
 }
 
 impl Downloaded {
+    /// A model that was here: nothing was fetched.
+    pub fn here(path: PathBuf) -> Self {
+        Self { path, ..Self::default() }
+    }
+
     /// A JSON object.
     pub fn to_json(&self) -> String {
-        let sum = |count: fn(&Fetched) -> u64| self.files.iter().map(count).sum::<u64>();
+        let sum =
+            |count: fn(&Fetched) -> u64| self.files.iter().map(count).fold(0, u64::saturating_add);
         let file =
             |file: &Fetched| json!({"path": file.path, "bytes": file.bytes, "sha256": file.sha256});
         let result = json!({
@@ -41,9 +48,10 @@ impl Downloaded {
 }
 
 /// Fetches `wanted` from `hub`; `None` when `watch`, which is asked every 20 ms, says stop. The folder is
-/// locked meanwhile: a second download of it waits, and then finds its files.
+/// locked meanwhile: a second download of it waits, and then finds its files. A manifest in the folder
+/// notes before what is to come, and after what came.
 ///
-/// Errors: those of [`Hub::snapshot`] and [`Hub::fetch`].
+/// Errors: those of [`Hub::snapshot`], [`choose`] and [`Hub::fetch`].
 pub fn download(
     wanted: &Wanted,
     hub: &Hub,
@@ -53,17 +61,25 @@ pub fn download(
     let Some(snapshot) = hub.snapshot(&wanted.repo, &wanted.revision, &mut go_on)? else {
         return Ok(None);
     };
-    let files = choose(wanted, &snapshot)?;
+    let mut files = choose(wanted, &snapshot)?;
     let Some(_lock) = FolderLock::take(&wanted.folder, watch)? else { return Ok(None) };
-    // Before, so that an unfinished download is known as one.
-    let mut manifest = Manifest::record(wanted, &snapshot, &files)?;
+    Manifest::record(wanted, &snapshot, &files)?;
     let Some(fetched) = hub.fetch(&snapshot, &files, &wanted.folder, watch)? else {
         return Ok(None);
     };
-    manifest.complete(&fetched);
-    manifest.write(&wanted.folder)?;
-    let model = fetched.iter().find(|file| file.path.ends_with(".gguf"));
+    note_checksums(&mut files, &fetched);
+    Manifest::record(wanted, &snapshot, &files)?;
+    let model = fetched.iter().find(|file| is_gguf(&file.path));
     let path = model.map_or(wanted.folder.clone(), |file| wanted.folder.join(&file.place));
     let Snapshot { repo, commit, .. } = snapshot;
-    Ok(Some(Downloaded { path, repo, commit, files: fetched }))
+    Ok(Some(Downloaded { path, repo: Some(repo), commit: Some(commit), files: fetched }))
+}
+
+/// Of small files the hub knows no SHA-256.
+fn note_checksums(files: &mut [(RemoteFile, PathBuf)], fetched: &[Fetched]) {
+    for (remote, place) in files {
+        if let Some(file) = fetched.iter().find(|file| file.place == *place) {
+            remote.sha256 = Some(file.sha256.clone());
+        }
+    }
 }

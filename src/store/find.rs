@@ -86,6 +86,25 @@ impl Store {
         }
     }
 
+    /// What a hub is asked for by `name`, whatever of it is here.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: it cannot be a name. `NotFound`: it stands for nothing on a hub, or there is
+    /// no model folder.
+    pub fn want(&self, name: &str, kind: Option<Kind>) -> Result<Wanted> {
+        let parsed = Name::parse(name)?;
+        self.wanted(&parsed, kind).ok_or_else(|| {
+            let message = match &self.model_dir {
+                Some(_) => format!("\"{name}\" stands for nothing on a hub; {}", names::FORMS),
+                None => {
+                    "the engine has no model folder; give it with the engine option \"model_dir\""
+                        .to_owned()
+                }
+            };
+            Error::new(ErrorKind::NotFound, message)
+        })
+    }
+
     /// A model that is not whole is fetched again, as far as it is known where from.
     fn mend(&self, name: &Name, kind: Kind, local: &Local) -> Result<Found> {
         if let Some(origin) = &local.origin {

@@ -114,7 +114,7 @@ pub(super) fn is_gguf(name: &str) -> bool {
 
 /// Checks that `path` is a relative path with `/` that stays below the folder it is joined to, on
 /// every system; else says why not.
-pub(super) fn check_path(path: &str) -> std::result::Result<(), String> {
+pub(crate) fn check_path(path: &str) -> std::result::Result<(), String> {
     if path.starts_with('/') {
         return Err("it is an absolute path, and there is no such file or folder".to_owned());
     }
