@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The header's order: as a reader needs it, from versions to queues.
-const SOURCES: [&str; 18] = [
+const SOURCES: [&str; 20] = [
     "version",
     "status",
     "guard",

@@ -96,11 +96,11 @@ impl Drop for Running {
 
 impl Running {
     fn carry_out(&self, wanted: &Wanted, hub: &Hub) {
-        let mut reports = Reports::new(&self.job);
+        let mut reports = Reports::new(&self.job, 1.0);
         let mut watch = |progress: &Progress<'_>| {
             reports.tell(progress) && !self.stopped.load(Ordering::Acquire)
         };
-        let (ending, outcome) = match store::download(wanted, hub, &mut watch) {
+        let (ending, outcome) = match store::download(wanted, hub, false, &mut watch) {
             Ok(Some(files)) => (Ending::Done, Some(Outcome::Download(Box::new(files)))),
             Ok(None) => (self.job.wanted_end().unwrap_or(Ending::Cancelled), None),
             Err(error) => (Ending::Failed(error), None),
@@ -112,13 +112,15 @@ impl Running {
 /// Tells a job's reader how far a download is, some ten times a second.
 pub(super) struct Reports<'a> {
     job: &'a Job,
+    share: f32,
     last: Option<Instant>,
     waits_for: String,
 }
 
 impl<'a> Reports<'a> {
-    pub(super) fn new(job: &'a Job) -> Self {
-        Self { job, last: None, waits_for: String::new() }
+    /// The download is `share` of what the job does.
+    pub(super) fn new(job: &'a Job, share: f32) -> Self {
+        Self { job, share, last: None, waits_for: String::new() }
     }
 
     /// Whether the download should go on.
@@ -142,6 +144,7 @@ impl<'a> Reports<'a> {
                         "bytes_per_second": bytes_per_second,
                     });
                     let progress = (bytes as f64 / total_bytes.max(1) as f64).min(1.0) as f32;
+                    let progress = progress * self.share;
                     self.job.push_report(Body::Download { progress, json: json.to_string() });
                 }
             }

@@ -146,17 +146,8 @@ impl Engine {
         Ok(job)
     }
 
-    /// Starts to fetch the model that `name` stands for from the hub.
-    pub fn download(&self, name: &str, options: &DownloadOptions) -> Result<Arc<Job>> {
-        let job = self.downloads.start(&self.store, (name, options), &self.options)?;
-        if let Some(limit) = options.deadline {
-            self.timer.watch(&job, limit).inspect_err(|_| job.close())?;
-        }
-        Ok(job)
-    }
-
-    /// The path that `name` stands for, and in `options` what the store adds to them.
-    fn locate(&self, name: &str, options: &mut LoadOptions) -> Result<String> {
+    /// What `name` stands for, and in `options` what the store adds to them.
+    fn locate(&self, name: &str, options: &mut LoadOptions) -> Source {
         if backend::is_script(name) {
             return Source::Path(name.to_owned());
         }

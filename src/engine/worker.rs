@@ -229,7 +229,7 @@ impl Worker {
         let mut reports = Reports::new(job, DOWNLOADED);
         let mut watch =
             |progress: &Progress<'_>| reports.tell(progress) && !self.signal.is_shut_down();
-        let fetched = store::download(&wanted, &hub, &mut watch)?;
+        let fetched = store::download(&wanted, &hub, true, &mut watch)?;
         Ok(fetched.map(|model| model.path.to_string_lossy().into_owned()))
     }
 

@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::hub::{Fetched, FolderLock, Hub, Progress, RemoteFile, Snapshot};
-use super::names::is_gguf;
-use super::{choose, Manifest, Wanted};
+use super::{check_runnable, choose, path_of, Manifest, Wanted};
 use crate::error::Result;
 
 /// What a download came to.
@@ -49,12 +48,13 @@ impl Downloaded {
 
 /// Fetches `wanted` from `hub`; `None` when `watch`, which is asked every 20 ms, says stop. The folder is
 /// locked meanwhile: a second download of it waits, and then finds its files. A manifest in the folder
-/// notes before what is to come, and after what came.
+/// notes before what is to come, and after what came. What `is_to_run` and cannot is not fetched.
 ///
 /// Errors: those of [`Hub::snapshot`], [`choose`] and [`Hub::fetch`].
 pub fn download(
     wanted: &Wanted,
     hub: &Hub,
+    is_to_run: bool,
     watch: &mut dyn FnMut(&Progress<'_>) -> bool,
 ) -> Result<Option<Downloaded>> {
     let mut go_on = || watch(&Progress::Listing);
@@ -62,6 +62,9 @@ pub fn download(
         return Ok(None);
     };
     let mut files = choose(wanted, &snapshot)?;
+    if is_to_run {
+        check_runnable(wanted, &files)?;
+    }
     let Some(_lock) = FolderLock::take(&wanted.folder, watch)? else { return Ok(None) };
     Manifest::record(wanted, &snapshot, &files)?;
     let Some(fetched) = hub.fetch(&snapshot, &files, &wanted.folder, watch)? else {
@@ -69,8 +72,7 @@ pub fn download(
     };
     note_checksums(&mut files, &fetched);
     Manifest::record(wanted, &snapshot, &files)?;
-    let model = fetched.iter().find(|file| is_gguf(&file.path));
-    let path = model.map_or(wanted.folder.clone(), |file| wanted.folder.join(&file.place));
+    let path = path_of(wanted, &files);
     let Snapshot { repo, commit, .. } = snapshot;
     Ok(Some(Downloaded { path, repo: Some(repo), commit: Some(commit), files: fetched }))
 }

@@ -9,7 +9,6 @@ use super::names::{self, is_gguf, Name, Remote};
 use super::short_names::{self, SHORT_NAMES};
 use super::{Found, Kind, Manifest, Store, Wanted};
 use crate::error::{Error, ErrorKind, Result};
-use crate::request::DownloadOptions;
 
 /// The revision of a repository that is meant when a name says none.
 const MAIN: &str = "main";
@@ -40,29 +39,6 @@ impl Store {
             None if is_there => Ok(Found::Here(given.into())),
             None => self.find_elsewhere(given, &name, kind),
         }
-    }
-
-    /// What a hub is asked for by `name`, whether or not it is here, with what `options` say of it.
-    ///
-    /// # Errors
-    /// `InvalidArgument`: it cannot be a name. `NotFound`: no hub is asked by such a name, or there is no
-    /// model folder to fetch to.
-    pub fn ask(&self, name: &str, options: &DownloadOptions) -> Result<Wanted> {
-        let mut parsed = Name::parse(name)?;
-        if let (Some(remote), Some(revision)) = (&mut parsed.remote, &options.revision) {
-            remote.revision = Some(names::revision(revision)?);
-        }
-        let Some(mut wanted) = self.wanted(&parsed, options.kind) else {
-            return self.unknown(name, &parsed, options.kind);
-        };
-        if options.file.is_some() {
-            wanted.file.clone_from(&options.file);
-        }
-        if let (Some(local), Some(model_dir)) = (&options.local_name, &self.model_dir) {
-            let local = Name::parse(local)?.path;
-            wanted.folder = model_dir.join(wanted.kind.name()).join(local);
-        }
-        Ok(wanted)
     }
 
     fn find_here(&self, name: &Name, kind: Option<Kind>) -> Result<Option<Found>> {
@@ -134,10 +110,6 @@ impl Store {
         if let Some(wanted) = self.wanted(name, kind) {
             return Ok(Found::Wanted(wanted));
         }
-        self.unknown(given, name, kind)
-    }
-
-    fn unknown<T>(&self, given: &str, name: &Name, kind: Option<Kind>) -> Result<T> {
         let not_found = |message| Err(Error::new(ErrorKind::NotFound, message));
         let Some(model_dir) = &self.model_dir else {
             return not_found(format!(

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde_json::{json, Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::hub::{Fetched, RemoteFile, Snapshot};
+use super::hub::{RemoteFile, Snapshot};
 use super::{names, Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::log;
@@ -128,15 +128,6 @@ impl Manifest {
         }
         manifest.write(&wanted.folder)?;
         Ok(manifest)
-    }
-
-    /// Notes the checksums of what was fetched, also those that the hub did not know.
-    pub(super) fn complete(&mut self, fetched: &[Fetched]) {
-        for file in fetched {
-            if let Some(recorded) = self.files.get_mut(&slashed(&file.place)) {
-                recorded.sha256 = Some(file.sha256.clone());
-            }
-        }
     }
 
     /// Writes it to `folder`, which is made, whole or not at all.

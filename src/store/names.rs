@@ -86,17 +86,6 @@ impl Remote {
     }
 }
 
-/// `given` as a revision of a repository; `InvalidRequest` if it cannot be one.
-pub(super) fn revision(given: &str) -> Result<String> {
-    match is_revision(given) {
-        true => Ok(given.to_owned()),
-        false => {
-            let message = format!("\"{given}\" is no branch, tag or commit");
-            Err(Error::invalid_request("revision", message))
-        }
-    }
-}
-
 /// Whether `name` can only be meant as a path: an absolute one, one that begins at the current
 /// folder or the one around it, or an empty one, which is never there.
 pub(super) fn is_path(name: &str) -> bool {
