@@ -40,11 +40,11 @@
  *   one thread at a time for each handle   fluid_job_next, fluid_queue_next
  *     (others get FLUID_ERROR_BUSY):
  *   not from inside the log callback       fluid_log_set, and what waits: fluid_load_model,
- *     (FLUID_ERROR_BUSY):                  fluid_generate, fluid_transcribe, fluid_embed,
- *                                          fluid_rerank, fluid_model_save_state,
+ *     (FLUID_ERROR_BUSY):                  fluid_download, fluid_generate, fluid_transcribe,
+ *                                          fluid_embed, fluid_rerank, fluid_model_save_state,
  *                                          fluid_model_restore_state, fluid_devices, fluid_doctor,
- *                                          fluid_job_next and fluid_queue_next with a timeout
- *                                          other than 0
+ *                                          fluid_job_next and fluid_queue_next with a timeout other
+ *                                          than 0, and fluid_tokenize of a model that is unloaded
  *   Event callbacks run on the thread that made the blocking call, and every function may be
  *   called from inside. The log callback runs on any thread; frees inside it do not wait.
  *   Leave a callback by returning: no longjmp, no pthread_exit, no cancellation of the thread.
@@ -352,6 +352,7 @@ void fluid_floats_free(float *data);
 // | `max_memory` | GiB that all models may take together, as `fluid_estimate` counts; 0 for no limit | 0 |
 // | `idle_timeout` | seconds without a job after which a model gives its memory back; 0 for never | 0 |
 // | `idle_check_interval` | seconds between looks at that, 0.01 to 86,400 | 60 |
+// | `model_dir` | the model folder | none |
 // | `hub_endpoint` | the address of a hub that speaks Hugging Face's protocol | the variable `HF_ENDPOINT`, or `"https://huggingface.co"` |
 // | `hub_token` | a user's token; it goes to the hub alone, and into no message; `""` for none | the variable `HF_TOKEN`, or the file at `HF_TOKEN_PATH`, `$HF_HOME/token` or `~/.cache/huggingface/token` |
 // | `offline` | ask no hub | whether the variable `HF_HUB_OFFLINE` says so |
@@ -478,6 +479,64 @@ fluid_status fluid_devices(struct fluid_engine *engine,
 fluid_status fluid_doctor(struct fluid_engine *engine,
                           const char *options_json,
                           char **out_json);
+
+// Fetches a model from the hub into the model folder, and waits for the end of it.
+//
+// `name` is one that `fluid_load_model` takes: `owner/repo`, `owner/repo:Q8_0`, `owner/repo@revision`,
+// `owner/repo/file.gguf` or a short name; borrowed for the call. Of a repository that is chosen which makes one
+// model: a GGUF file with the other parts of a split one, or OpenVINO's files. What is here whole is not fetched
+// again, and no hub is asked, unless the options name a revision, a file or a local name. `options_json` is
+// `NULL` or a JSON object, borrowed for the call; an unknown key is refused:
+//
+// | key | meaning | default |
+// |---|---|---|
+// | `revision` | a branch, a tag or a commit | the name's own, or `"main"` |
+// | `file` | one file of the repository | the name's own, or what the model needs |
+// | `model_type` | `"llm"`, `"whisper"` or `"embedding"` | what the name tells |
+// | `local_name` | its name in the model folder | the repository's |
+// | `deadline_ms` | give up after this time | none |
+//
+// The hub and who asks are options of `fluid_engine_new`. Up to four files come at once, beside their
+// places and under other names (`FILE.*.part`); each is compared with the hub's checksum and then
+// renamed, so that a file in the model folder is whole. What a download that ended early has got
+// stays, and the next one goes on from there, after a crash too. A second download of the same model, in
+// this process or another, waits for the first (`FLUID_EVENT_NOTICE`) and then finds its files. Connections
+// that break, or on which nothing comes for 30 seconds, are made again; a file is given up after six
+// failures in a row.
+//
+// `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` events some ten times a second, whose `json`
+// tells file, bytes and rate, and the final one, on this thread, and can cancel. `user_data` is handed to
+// it. `out_json` may be `NULL`. On `FLUID_OK` `*out_json` is `{"path": what to load, "repo", "revision":
+// the commit, "files": [{"path", "bytes", "sha256"}], "bytes", "downloaded_bytes": what came over the
+// network}`, of a model that was here `path` alone, with `null`, `[]` and 0 for the rest; on `FLUID_CANCELLED`
+// and `FLUID_DEADLINE` it is `{}`. It is owned by the caller, free with `fluid_string_free`.
+//
+// Errors: `FLUID_ERROR_NOT_FOUND` (no such repository, revision or file; or it may not be fetched, for
+// `offline` is set), `FLUID_ERROR_ACCESS_DENIED`, `FLUID_ERROR_NETWORK`, `FLUID_ERROR_DISK_FULL`,
+// `FLUID_ERROR_IO`, `FLUID_ERROR_INVALID_MODEL` (what comes is not what the hub lists),
+// `FLUID_ERROR_QUEUE_FULL` (16 downloads run), `FLUID_ERROR_UNSUPPORTED` (a build without downloads), and
+// those of the name (`FLUID_ERROR_INVALID_ARGUMENT`) and the options.
+//
+// Callers see to it that:
+// Strings are NUL-terminated; `out_json` is `NULL` or can be written to; `callback` can be called
+// with `user_data` until this returns.
+fluid_status fluid_download(struct fluid_engine *engine,
+                            const char *name,
+                            const char *options_json,
+                            fluid_event_fn callback,
+                            void *user_data,
+                            char **out_json);
+
+// Starts to fetch a model; arguments, outcomes and errors as of `fluid_download`, except that what the hub
+// or the disk says comes with the final event; the result is `fluid_job_json`. On success `*out_job` is
+// owned by the caller, free with `fluid_job_free`.
+//
+// Callers see to it that:
+// Strings are NUL-terminated; `out_job` can be written to.
+fluid_status fluid_download_start(struct fluid_engine *engine,
+                                  const char *name,
+                                  const char *options_json,
+                                  struct fluid_job **out_job);
 
 // Loads the model that `name` stands for and waits until it can be used.
 //
