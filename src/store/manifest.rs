@@ -91,7 +91,10 @@ impl Manifest {
 
     /// As it is written.
     pub fn to_json(&self) -> String {
-        let file = |(path, file): (&String, &Recorded)| json!({"path": path, "bytes": file.bytes, "sha256": file.sha256, "commit": file.commit});
+        let file = |(path, file): (&String, &Recorded)| {
+            let Recorded { bytes, sha256, commit } = file;
+            json!({"path": path, "bytes": bytes, "sha256": sha256, "commit": commit})
+        };
         let root = json!({
             "version": VERSION,
             "repo": self.repo,
