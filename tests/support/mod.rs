@@ -4,6 +4,7 @@
 pub mod embed;
 #[cfg(feature = "llama")]
 pub mod greedy;
+pub mod installation;
 #[cfg(feature = "llama")]
 pub mod llama;
 pub mod process;
