@@ -164,12 +164,14 @@ fn names_that_stand_for_nothing_are_refused_with_a_sentence() {
         ("/nowhere/a.gguf", "FLUID_ERROR_NOT_FOUND", "/nowhere/a.gguf"),
         ("qwen3-0.6", "FLUID_ERROR_NOT_FOUND", "near it are: qwen3-0.6b"),
         ("nothing-like-it", "FLUID_ERROR_NOT_FOUND", "owner/repo/file.gguf"),
-        ("owner/repo", "FLUID_ERROR_NOT_FOUND", "owner/repo"),
     ] {
         let (found, message) = refused(&engine, name, SMALL);
         assert_eq!(found, status, "{name}: {message}");
         assert!(message.contains(words), "{name}: {message}");
     }
+    let (found, message) = refused(&engine, "owner/repo", r#"{"download": false}"#);
+    assert_eq!(found, "FLUID_ERROR_NOT_FOUND");
+    assert!(message.contains("owner/repo") && message.contains("fluid_download"), "{message}");
     let (found, message) = refused(&engine, "qwen3-0.6b", r#"{"model_type": "audio"}"#);
     assert_eq!(found, "FLUID_ERROR_INVALID_REQUEST");
     assert!(message.starts_with("model_type: ") && message.contains("whisper"), "{message}");
