@@ -6,6 +6,7 @@
 
 mod folders;
 mod hub;
+mod models;
 mod openvino;
 mod system;
 
@@ -13,6 +14,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{json, Value};
+
+use crate::store::hub::HubOptions;
 
 /// What is to be examined.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub struct Subject {
     pub model_dir: Option<PathBuf>,
     /// The folder of compiled models.
     pub cache_dir: Option<PathBuf>,
+    /// The hub that models are fetched from.
+    pub hub: HubOptions,
 }
 
 /// How a check came out.
@@ -103,8 +108,9 @@ pub fn examine(subject: &Subject) -> Report {
     ];
     checks.extend(openvino::checks(subject));
     checks.push(folders::models(subject.model_dir.as_deref()));
+    checks.extend(models::check(subject.model_dir.as_deref()));
     checks.push(folders::cache(subject.cache_dir.as_deref()));
-    checks.push(hub::settings());
+    checks.push(hub::settings(&subject.hub));
     Report { checks }
 }
 

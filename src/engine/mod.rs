@@ -48,6 +48,7 @@ mod warm_up;
 mod worker;
 mod writer;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,6 +104,11 @@ impl Engine {
     /// The options it was made with.
     pub fn options(&self) -> &EngineOptions {
         &self.options
+    }
+
+    /// The folder for compiled models.
+    pub fn cache_dir(&self) -> Option<PathBuf> {
+        self.store.cache_dir().map(Into::into)
     }
 
     /// Starts to load the model that `name` stands for, see [`Store::find`]; the job then holds it.

@@ -65,7 +65,7 @@ pub unsafe extern "C" fn fluid_devices(
 /// |---|---|---|
 /// | `openvino` | open OpenVINO's library and ask it for devices | true |
 /// | `openvino_library` | the library or a folder that holds it | the engine's, else it is looked for |
-/// | `model_dir`, `cache_dir` | folders to examine; a file is written to each and taken away | none |
+/// | `model_dir`, `cache_dir` | folders to examine; a file is written to each and taken away | the engine's |
 /// | `timeout_ms` | how long each native library may take to answer, 100 to 600,000 | 10,000 |
 ///
 /// On success `*out_json` is `{"ok": true, "checks": [{"name": "memory", "status": "ok", "found": "...",
@@ -116,7 +116,11 @@ fn subject(engine: Option<&Engine>, options: DoctorOptions) -> Subject {
         openvino_library: options.openvino_library.or_else(|| own?.openvino.clone()),
         ask_openvino: options.openvino,
         patience: options.timeout,
-        model_dir: options.model_dir.map(Into::into),
-        cache_dir: options.cache_dir.map(Into::into),
+        model_dir: options
+            .model_dir
+            .map(Into::into)
+            .or_else(|| own?.model_dir.clone().map(Into::into)),
+        cache_dir: options.cache_dir.map(Into::into).or_else(|| engine?.cache_dir()),
+        hub: own.map(|own| own.hub.clone()).unwrap_or_default(),
     }
 }

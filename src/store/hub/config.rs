@@ -103,6 +103,14 @@ impl HubOptions {
         }
     }
 
+    /// Where, whether and as whom a hub is asked, for reading, without secrets.
+    pub fn describe(&self) -> Result<String> {
+        let endpoint = self.endpoint()?;
+        let state = if self.is_offline() { "offline" } else { "online" };
+        let token = if self.token()?.is_some() { "a token" } else { "no token" };
+        Ok(format!("{endpoint}, {state}, {token}"))
+    }
+
     /// Whether no hub may be asked.
     pub(super) fn is_offline(&self) -> bool {
         self.offline.unwrap_or_else(|| {
@@ -145,6 +153,19 @@ mod tests {
             let error = endpoint(text).expect_err(text);
             assert_eq!(error.kind(), ErrorKind::InvalidArgument);
         }
+    }
+
+    #[test]
+    fn settings_are_told_without_secrets() {
+        let options = HubOptions {
+            endpoint: Some("https://hub.example/".to_owned()),
+            token: Some(Token::new("hf_secret")),
+            offline: Some(true),
+            ..Default::default()
+        };
+        assert_eq!(options.describe().expect("fine"), "https://hub.example, offline, a token");
+        let broken = HubOptions { endpoint: Some("hub.example".to_owned()), ..options };
+        assert_eq!(broken.describe().expect_err("no address").kind(), ErrorKind::InvalidArgument);
     }
 
     #[test]
