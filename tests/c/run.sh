@@ -192,6 +192,15 @@ example_jobs() {
         [ "$(grep -c '"object":"chat.completion"' $OUT/jobs.out)" = 2 ]
 }
 
+example_models() {
+    mkdir -p $OUT/models/llm && ln -sfn "$(realpath "$MODEL")" $OUT/models/llm/smol.gguf || return 1
+    timeout 60 $OUT/models $OUT/models >$OUT/models.out || return 1
+    grep -q '"name":"smol.gguf".*"runnable":true' $OUT/models.out || { cat $OUT/models.out; return 1; }
+    timeout 120 $OUT/models $OUT/models smol "Say hello." >$OUT/models.out 2>$OUT/models.err || return 1
+    [ "$(wc -w <$OUT/models.out)" -gt 2 ] || { cat $OUT/models.out $OUT/models.err; return 1; }
+    ! $OUT/models $OUT/models smal 2>$OUT/models.err && grep -q 'near it are: smol' $OUT/models.err
+}
+
 example_queue() {
     timeout 120 $OUT/queue "$MODEL" >$OUT/queue.out || return 1
     [ "$(grep -cE '^job [0-7]: FLUID_OK after [0-9]+ tokens: \{' $OUT/queue.out)" = 8 ] &&
@@ -341,6 +350,7 @@ check "example jobs" example_jobs
 check "example queue" example_queue
 check "example search" example_search
 check "example tools" example_tools
+check "example models" example_models
 check "example transcribe" example_transcribe
 check "example transcribe: formats" example_transcribe_formats
 check "example transcribe: Ctrl-C" example_transcribe_interrupted
