@@ -337,7 +337,7 @@ for name in "${programs[@]}"; do
     check "$name: valgrind" memcheck_of "$name"
 done
 
-for name in chat doctor jobs queue search tools transcribe; do
+for name in chat doctor jobs models queue search tools transcribe; do
     check "example $name: compiles" compile examples/c/$name.c $OUT/$name
 done
 check "example chat" example_chat
