@@ -137,9 +137,16 @@ impl Service for TextService {
 
     fn clear(&mut self, error: Option<&Error>) {
         end(self.tasks.try_iter(), error);
-        let Some(error) = error else { return };
-        self.line.fail(error);
-        self.kit.arrivals.try_iter().for_each(|arrival| arrival.fail(error));
+        match error {
+            Some(error) => {
+                self.line.fail(error);
+                self.kit.arrivals.try_iter().for_each(|arrival| arrival.fail(error));
+            }
+            // What they said before is kept.
+            None => {
+                self.line.clear().into_iter().for_each(|slot| slot.finish(Ending::Cancelled));
+            }
+        }
     }
 }
 

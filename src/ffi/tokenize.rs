@@ -31,8 +31,11 @@ use crate::request::{DetokenizeRequest, TokenizeRequest};
 /// text that was not given as `content`, `prompt` is that text. It is owned by the caller, free with
 /// `fluid_string_free`.
 ///
+/// A model that gave its memory back is loaded again first, which this call waits for; in the log callback it
+/// is `FLUID_ERROR_BUSY` then.
+///
 /// Errors: `FLUID_ERROR_INVALID_JSON`, `FLUID_ERROR_INVALID_REQUEST`, `FLUID_ERROR_UNSUPPORTED` (the
-/// model has no such vocabulary, or cannot chat).
+/// model has no such vocabulary, or cannot chat), and those of a load.
 ///
 /// # Safety
 /// `request_json` is NUL-terminated; `out_json` can be written to.
