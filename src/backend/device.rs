@@ -95,6 +95,15 @@ pub struct Choice {
 }
 
 impl Choice {
+    /// Why this device, in any case.
+    pub fn reason(&self) -> &str {
+        match (&self.why, self.asked.as_str()) {
+            (Some(why), _) => why,
+            (None, "AUTO") => "GPUs first, then the CPU",
+            (None, _) => "asked for",
+        }
+    }
+
     /// What `fluid_model_info` says of it.
     pub fn describe(&self, details: &mut Map<String, Value>) {
         details.insert("device".into(), json!(self.used.id));
@@ -102,6 +111,11 @@ impl Choice {
         details.insert("device_asked".into(), json!(self.asked));
         details.insert("fallback".into(), json!(self.why));
     }
+}
+
+/// The device that would be tried first, without trying it.
+pub fn first_choice(asked: Asked<'_>, offer: &Offer<'_>) -> Result<Choice> {
+    first_that_works(asked, offer, &mut |_| {}, |_| Ok(())).map(|((), choice)| choice)
 }
 
 /// Tries devices of `offer` for `asked` in order, and says which one worked. Where it is not the first

@@ -18,6 +18,21 @@ pub struct DraftModel {
     pub n_vocab: usize,
 }
 
+/// With what options `draft` is loaded for a model of `n_ctx` tokens with these `options`.
+pub(super) fn own_options(draft: &DraftOptions, options: &LoadOptions, n_ctx: u32) -> LoadOptions {
+    LoadOptions {
+        n_ctx: Some(draft.n_ctx.unwrap_or(n_ctx)),
+        kv: draft.kv.clone(),
+        use_mmap: draft.use_mmap,
+        lora: Vec::new(),
+        embedding: Some(false),
+        draft: None,
+        // What is left of a limit, the other model has been fitted into.
+        memory: None,
+        ..options.clone()
+    }
+}
+
 /// Loads `draft` on the calling thread, for the model `target` that was loaded with `options`.
 /// `Ok(None)`: the listener gave it up.
 pub(super) fn load(
@@ -27,16 +42,7 @@ pub(super) fn load(
     interrupt: &Interrupt,
     listener: Listener<'_>,
 ) -> Result<Option<DraftModel>> {
-    let own = LoadOptions {
-        n_ctx: Some(draft.n_ctx.unwrap_or(target.limits.n_ctx)),
-        n_parallel: target.limits.n_parallel,
-        kv: draft.kv.clone(),
-        use_mmap: draft.use_mmap,
-        lora: Vec::new(),
-        embedding: Some(false),
-        draft: None,
-        ..options.clone()
-    };
+    let own = own_options(draft, options, target.limits.n_ctx);
     let loaded = super::load(&draft.path, &own, interrupt, listener)
         .map_err(|error| Error::new(error.kind(), format!("draft_model: {}", error.message())))?;
     let refused = |cause: String| {

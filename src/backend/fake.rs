@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{json, Map, Value};
 
+use super::memory::Memory;
 use super::{
-    Adapter, AdapterInfo, Backend, BatchToken, Decoded, Interrupt, Limits, Loaded, LoadedText,
-    ModelInfo, Progress, Tokenizer, Vocab,
+    Adapter, AdapterInfo, Backend, BatchToken, ContextSizes, Decoded, Estimate, Interrupt, Limits,
+    Loaded, LoadedText, ModelInfo, Progress, Tokenizer, Vocab,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::{LoadOptions, LoraFile};
@@ -47,6 +48,8 @@ struct Script {
     hashed: bool,
     /// Each letter so many tokens from the start is another one; 0 for none.
     wrong_every: usize,
+    /// What it is said to take: weights of so many bytes; none is taken.
+    memory: Memory,
 }
 
 impl Script {
@@ -70,6 +73,7 @@ impl Script {
             recurrent: flag("recurrent"),
             hashed: flag("hashed"),
             wrong_every: number("wrong_every").unwrap_or(0) as usize,
+            memory: Memory { weights: number("memory").unwrap_or(1_000), ..Memory::default() },
         })
     }
 }
@@ -119,9 +123,38 @@ impl Tokenizer for Bytes {
 }
 
 /// What the script says that the model takes.
-pub(super) fn memory(script: &str) -> u64 {
-    let script: Value = serde_json::from_str(script).unwrap_or_default();
-    script["memory"].as_u64().unwrap_or(1_000)
+pub(super) fn estimate(script: &str, options: &LoadOptions) -> Result<Estimate> {
+    let script = Script::parse(script)?;
+    let limits = limits(&script, options);
+    Ok(Estimate {
+        memory: script.memory,
+        kept_max: limits.kept_bytes,
+        device: "CPU".to_owned(),
+        device_why: "the fake backend computes nothing".to_owned(),
+        context: Some(ContextSizes {
+            n_ctx: limits.n_ctx,
+            n_parallel: limits.n_parallel,
+            n_cells: limits.n_cells,
+            unified: true,
+        }),
+        ..Estimate::default()
+    })
+}
+
+fn limits(script: &Script, options: &LoadOptions) -> Limits {
+    let n_ctx = options.n_ctx.unwrap_or(4_096);
+    Limits {
+        n_ctx,
+        n_parallel: options.n_parallel,
+        n_batch: options.n_ubatch.max(options.n_parallel),
+        n_cells: options.kv.kv_cache_tokens.unwrap_or(n_ctx * options.n_parallel).max(n_ctx),
+        shares_cells: true,
+        wants_neighbours: false,
+        whole_only: script.recurrent,
+        interruptible: true,
+        n_outputs: options.n_parallel + 32,
+        kept_bytes: u64::from(options.kv.cache_ram_mb.unwrap_or(1)) << 20,
+    }
 }
 
 pub(super) fn load(
@@ -146,19 +179,8 @@ pub(super) fn load(
     if !progress(1.0) && !script.deaf {
         return Ok(None);
     }
-    let n_ctx = options.n_ctx.unwrap_or(4_096);
-    let limits = Limits {
-        n_ctx,
-        n_parallel: options.n_parallel,
-        n_batch: options.n_ubatch.max(options.n_parallel),
-        n_cells: options.kv.kv_cache_tokens.unwrap_or(n_ctx * options.n_parallel).max(n_ctx),
-        shares_cells: true,
-        wants_neighbours: false,
-        whole_only: script.recurrent,
-        interruptible: true,
-        n_outputs: options.n_parallel + 32,
-        kept_bytes: u64::from(options.kv.cache_ram_mb.unwrap_or(1)) << 20,
-    };
+    let limits = limits(&script, options);
+    let info = info(&script);
     let fingerprint = format!("model=fake\nrecurrent={}", script.recurrent);
     let bytes = Arc::new(Bytes);
     let tokenizer = Arc::downgrade(&bytes);
@@ -179,7 +201,7 @@ pub(super) fn load(
         limits,
         vocab: vocab(),
         tokenizer,
-        info: info(),
+        info,
         fingerprint,
         check_state: Arc::new(check_state),
         adapters: options.lora.iter().map(adapter).collect(),
@@ -209,10 +231,11 @@ fn vocab() -> Vocab {
     vocab
 }
 
-fn info() -> ModelInfo {
+fn info(script: &Script) -> ModelInfo {
     let mut details = Map::new();
     details.insert("backend".into(), json!("fake"));
     details.insert("device".into(), json!("CPU"));
+    details.insert("memory".into(), script.memory.to_json().into());
     ModelInfo { name: "fake".into(), details, ..ModelInfo::default() }
 }
 

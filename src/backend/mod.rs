@@ -4,12 +4,14 @@ mod adapter;
 pub mod device;
 mod draft;
 mod embedding;
+mod estimate;
 #[cfg(feature = "fake")]
 mod fake;
 pub mod inventory;
 #[cfg(feature = "llama")]
 mod llama;
 mod look;
+pub mod memory;
 #[cfg(feature = "openvino")]
 pub mod openvino;
 mod speech;
@@ -24,6 +26,7 @@ use serde_json::{Map, Value};
 pub use self::adapter::{Adapter, AdapterInfo};
 pub use self::draft::DraftModel;
 pub use self::embedding::{EmbeddingLimits, EmbeddingModel, LoadedEmbedding, Output, Pairing};
+pub use self::estimate::{estimate, estimate_contexts, ContextSizes, Estimate};
 pub use self::look::{look, Facts};
 pub use self::speech::{Encoded, GoOn, LoadedSpeech, Scores, SpeechModel, SpeechSession};
 pub use self::tokenizer::Tokenizer;
@@ -415,29 +418,6 @@ pub fn load(
     Ok(loaded)
 }
 
-/// What a model takes of memory, in bytes.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Estimate {
-    bytes: u64,
-}
-
-impl Estimate {
-    /// All together.
-    pub fn total(&self) -> u64 {
-        self.bytes
-    }
-}
-
-/// Estimates it.
-pub fn estimate(path: &str, _options: &LoadOptions) -> Result<Estimate> {
-    #[cfg(feature = "fake")]
-    if let Some(script) = path.strip_prefix("fake:") {
-        return Ok(Estimate { bytes: fake::memory(script) });
-    }
-    let bytes = std::fs::metadata(path).map_or(0, |about| about.len());
-    Ok(Estimate { bytes })
-}
-
 /// Has the allocator give back to the system what it keeps for later.
 pub fn give_memory_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -452,6 +432,17 @@ pub fn is_script(path: &str) -> bool {
     cfg!(feature = "fake") && path.starts_with("fake:")
 }
 
+/// Whether `path` is a folder, which holds a model in OpenVINO's format; some options then have no
+/// meaning.
+fn is_folder(path: &str, options: &LoadOptions) -> Result<bool> {
+    let is_folder = std::path::Path::new(path).is_dir();
+    let given = [("lora", !options.lora.is_empty()), ("draft_model", options.draft.is_some())];
+    match given.iter().find(|(_, is_given)| is_folder && *is_given) {
+        Some((name, _)) => Err(Error::unsupported(name, "is for GGUF models only; leave it out")),
+        None => Ok(is_folder),
+    }
+}
+
 fn load_one(
     path: &str,
     options: &LoadOptions,
@@ -462,13 +453,7 @@ fn load_one(
     if let Some(script) = path.strip_prefix("fake:") {
         return fake::load(script, options, interrupt, listener.progress);
     }
-    let is_folder = std::path::Path::new(path).is_dir();
-    if is_folder {
-        let given = [("lora", !options.lora.is_empty()), ("draft_model", options.draft.is_some())];
-        if let Some((name, _)) = given.iter().find(|(_, is_given)| *is_given) {
-            return Err(Error::unsupported(name, "is for GGUF models only; leave it out"));
-        }
-    }
+    let is_folder = is_folder(path, options)?;
     #[cfg(feature = "openvino")]
     if is_folder {
         return openvino::load(path, options, listener);

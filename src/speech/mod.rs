@@ -58,7 +58,7 @@ mod vocabulary_tests;
 #[cfg(test)]
 mod words_tests;
 
-pub use model_files::Sizes;
+pub use model_files::{sizes, Sizes};
 pub use rules::Rules;
 pub use special::Special;
 pub use vocabulary::{Language, Vocabulary};

@@ -35,6 +35,12 @@ pub struct Sizes {
     pub decoder_heads: usize,
 }
 
+/// The shape of the model in `folder`, by its `config.json`; errors as of
+/// [`Vocabulary::read`](super::Vocabulary::read).
+pub fn sizes(folder: &Path) -> Result<Sizes> {
+    JsonFile::read(folder, "config.json")?.sizes()
+}
+
 /// One of the folder's JSON files.
 pub(super) struct JsonFile {
     path: String,

@@ -9,8 +9,8 @@ use serde_json::{json, Value};
 
 use super::gguf::{self, AdapterSummary, Summary};
 use super::native::{report, NativeModel};
-use super::{fingerprint, machine, native_log, shim};
-use crate::backend::AdapterInfo;
+use super::{fingerprint, native_log, shim};
+use crate::backend::{memory, AdapterInfo};
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::LoraFile;
 
@@ -75,7 +75,7 @@ pub(super) fn load(
 }
 
 fn check_memory(path: &str, needed: u64) -> Result<()> {
-    match machine::available_memory() {
+    match memory::available() {
         Some(available) if needed > available => Err(Error::new(
             ErrorKind::OutOfMemory,
             format!("{path}: takes {} MiB, {} MiB are free", needed >> 20, available >> 20),

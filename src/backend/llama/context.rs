@@ -13,7 +13,7 @@ use super::adapter::NativeAdapter;
 use super::batch::RawBatch;
 use super::native::{report, NativeModel};
 use super::native_log;
-use super::shim;
+use super::shim::{self, Sizes};
 use super::threads::Threads;
 use crate::backend::{Adapter, Interrupt};
 use crate::error::{Error, ErrorKind, Result};
@@ -21,6 +21,7 @@ use crate::log::log;
 use crate::request::{CacheType, FlashAttention, KvOptions};
 
 /// Sizes of a context.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ContextSize {
     /// Tokens of one job.
     pub(super) n_ctx: u32,
@@ -85,6 +86,53 @@ fn native_type(cache_type: CacheType) -> sys::ggml_type {
     }
 }
 
+/// A native context, owned by the caller. Computations ask `interrupt`, which lives as long as they may.
+fn make(
+    model: &NativeModel,
+    size: &ContextSize,
+    options: &KvOptions,
+    purpose: Purpose,
+    interrupt: *const Interrupt,
+) -> Result<NonNull<sys::llama_context>> {
+    let mut params = params(size, options, purpose);
+    params.abort_callback_data = interrupt.cast_mut().cast();
+    let (made, errors) = native_log::collect(|| {
+        // SAFETY: the model is alive, and so is what the params point to.
+        shim::call(|out| unsafe { shim::fluid_llama_new_context(model.as_ptr(), &params, out) })
+    });
+    made.ok().and_then(NonNull::new).ok_or_else(|| {
+        let cause = native_log::cause(&errors);
+        let (cells, jobs) = (size.n_cells, size.n_parallel);
+        let message = format!("cannot create a context of {cells} tokens for {jobs} jobs: {cause}");
+        Error::new(ErrorKind::Backend, message)
+    })
+}
+
+fn memory(context: NonNull<sys::llama_context>) -> Result<Sizes> {
+    let mut sizes = Sizes::default();
+    // SAFETY: the context is alive, and `sizes` can be written to.
+    let asked =
+        shim::call(|out| unsafe { shim::fluid_llama_memory(context.as_ptr(), &mut sizes, out) });
+    asked.map_err(|error| error.describe("measuring a context"))?;
+    Ok(sizes)
+}
+
+/// What a context of `model`, loaded without its weights, would take. Nothing can be computed with it.
+pub(super) fn plan(
+    model: &NativeModel,
+    size: &ContextSize,
+    options: &KvOptions,
+    purpose: Purpose,
+) -> Result<Sizes> {
+    let interrupt = Interrupt::default();
+    let context = make(model, size, options, purpose, &interrupt)?;
+    let sizes = memory(context);
+    // SAFETY: made just now, freed once.
+    let freed = shim::call(|out| unsafe { shim::fluid_llama_free_context(context.as_ptr(), out) });
+    report(freed, "freeing a context");
+    sizes
+}
+
 fn params(size: &ContextSize, options: &KvOptions, purpose: Purpose) -> sys::llama_context_params {
     // SAFETY: returns a plain struct of defaults.
     let mut params = unsafe { sys::llama_context_default_params() };
@@ -130,24 +178,8 @@ impl Context {
         interrupt: Interrupt,
     ) -> Result<Self> {
         let owned = Owned { threads, adapters, model, interrupt: Box::new(interrupt) };
-        let mut params = params(size, options, purpose);
-        params.abort_callback_data = std::ptr::from_ref(&*owned.interrupt).cast_mut().cast();
-        let (made, errors) = native_log::collect(|| {
-            // SAFETY: the model is alive, and so is what the params point to.
-            shim::call(|out| unsafe {
-                shim::fluid_llama_new_context(owned.model.as_ptr(), &params, out)
-            })
-        });
-        let pointer = made.ok().and_then(NonNull::new).ok_or_else(|| {
-            let cause = native_log::cause(&errors);
-            Error::new(
-                ErrorKind::Backend,
-                format!(
-                    "cannot create a context of {} tokens for {} jobs: {cause}",
-                    size.n_cells, size.n_parallel
-                ),
-            )
-        })?;
+        let interrupt = std::ptr::from_ref(&*owned.interrupt);
+        let pointer = make(&owned.model, size, options, purpose, interrupt)?;
         let pool = owned.threads.as_ptr();
         // SAFETY: context and pool are alive; the pool outlives the context (see `drop`).
         unsafe { sys::llama_attach_threadpool(pointer.as_ptr(), pool, pool) };
@@ -156,6 +188,11 @@ impl Context {
 
     pub(super) fn model(&self) -> &Arc<NativeModel> {
         &self.owned.model
+    }
+
+    /// What it and its model hold.
+    pub(super) fn memory(&self) -> Result<Sizes> {
+        memory(self.pointer)
     }
 
     /// Tokens of one sequence and of one batch, as llama.cpp has rounded them.

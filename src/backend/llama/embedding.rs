@@ -10,6 +10,7 @@ use super::device::NativeDevice;
 use super::gguf::{Summary, Task};
 use super::native::NativeModel;
 use super::offload::Placement;
+use super::plan::{self, Plan};
 use super::threads::Threads;
 use super::words::Words;
 use super::{info, load_weights, sizes};
@@ -49,7 +50,10 @@ pub(super) fn load(
     interrupt: &Interrupt,
     progress: Progress<'_>,
 ) -> Result<Option<Loaded>> {
-    let size = sizes::embedding_size(summary, options)?;
+    let purpose = purpose(summary);
+    let mut plan = Plan::new(path, summary, options, purpose, false);
+    let size = sizes::choose_for_embedding(summary, options, &mut plan)?.checked()?;
+    drop(plan);
     let place = Placement::new(native, summary, options, &size)?;
     let Some(model) = load_weights(path, options, place, progress)? else {
         return Ok(None);
@@ -57,10 +61,6 @@ pub(super) fn load(
     let vocab = info::vocab(&model)?;
     let words = Words::new(&model, &vocab, summary.adds_space);
     let output = output(summary, &model);
-    let purpose = match output {
-        Output::States { .. } => Purpose::States,
-        Output::Score(_) => Purpose::Scores,
-    };
     let mut info = info::describe(path, summary, &model, &size)?;
     // A cache would hold nothing from one text to the next.
     for key in ["kv_cache_tokens", "kv_unified"] {
@@ -69,6 +69,8 @@ pub(super) fn load(
     let threads = Threads::shared(size.n_threads)?;
     let (none, stop) = (Vec::new(), interrupt.clone());
     let context = Context::new(model, none, threads, &size, &options.kv, purpose, stop)?;
+    let memory = plan::memory(summary, options, &size, purpose, &context.memory()?);
+    info.details.insert("memory".to_owned(), memory.to_json().into());
     if !progress(1.0) {
         return Ok(None);
     }
@@ -90,6 +92,13 @@ pub(super) fn load(
     });
     let loaded = LoadedEmbedding { model, limits, output, tokenizer, info };
     Ok(Some(Loaded::Embedding(Box::new(loaded))))
+}
+
+pub(super) fn purpose(summary: &Summary) -> Purpose {
+    match summary.pooling {
+        Some(RANK) => Purpose::Scores,
+        _ => Purpose::States,
+    }
 }
 
 fn output(summary: &Summary, model: &NativeModel) -> Output {

@@ -5,7 +5,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::machine::cpu;
 
 pub(super) use crate::machine::cpu::physical_cores;
-pub(super) use crate::machine::memory::available as available_memory;
 
 /// In the order of the bits of `fluid_llama_compiled_for`, by [`cpu::instructions`]' names.
 const BITS: [&str; 12] = [

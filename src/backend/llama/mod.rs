@@ -5,6 +5,7 @@ mod batch;
 mod context;
 mod device;
 mod embedding;
+mod estimate;
 mod fingerprint;
 mod gguf;
 mod info;
@@ -13,6 +14,7 @@ mod native;
 mod native_log;
 mod offload;
 mod placement;
+mod plan;
 mod shim;
 mod sizes;
 mod state_check;
@@ -28,9 +30,11 @@ use once_cell::sync::OnceCell;
 use self::batch::Batch;
 use self::context::{Context, ContextSize, Purpose};
 use self::device::NativeDevice;
+pub(super) use self::estimate::estimate;
 use self::gguf::Summary;
 use self::native::{NativeModel, Recurrence};
 use self::offload::Placement;
+use self::plan::Plan;
 use self::state_check::Kind;
 use self::threads::Threads;
 use self::words::Words;
@@ -45,10 +49,6 @@ use crate::request::LoadOptions;
 
 /// The share of a load's progress that reading the weights has; the context has the rest.
 const WEIGHTS: f32 = 0.95;
-
-/// Rows of logits of one batch beside one for each job: for drafts, and for prompts whose tokens are
-/// scored. They cost memory, half a megabyte each for a large vocabulary, and more gain little.
-const MORE_OUTPUTS: u32 = 32;
 
 /// What to do where a device is missing.
 const ADVICE: &str = if cfg!(any(feature = "vulkan", feature = "cuda")) {
@@ -98,8 +98,7 @@ pub(super) fn load(
     }
     let natives = device::devices()?;
     let devices: Vec<Device> = natives.iter().map(|native| native.device.clone()).collect();
-    // How much of the model fits is seen layer by layer.
-    let offer = Offer { backend: "llama.cpp", devices: &devices, advice: ADVICE, bytes: 0 };
+    let offer = offer(&devices);
     let Listener { progress, notice } = listener;
     let load_on = |chosen: &Device| {
         let native = natives.iter().find(|native| native.device.id == chosen.id);
@@ -115,6 +114,11 @@ pub(super) fn load(
         choice.describe(&mut loaded.info_mut().details);
     }
     Ok(loaded)
+}
+
+/// What there is to choose from. How much of a model fits is seen layer by layer.
+fn offer(devices: &[Device]) -> Offer<'_> {
+    Offer { backend: "llama.cpp", devices, advice: ADVICE, bytes: 0 }
 }
 
 /// llama.cpp says of a model that a GPU has no room for that it cannot be loaded, as of a broken one. The
@@ -137,7 +141,10 @@ fn load_text(
     interrupt: &Interrupt,
     progress: Progress<'_>,
 ) -> Result<Option<Loaded>> {
-    let mut size = sizes::size(summary, options)?;
+    let purpose = Purpose::Logits;
+    let mut plan = Plan::new(path, summary, options, purpose, false);
+    let size = sizes::choose(summary, options, &mut plan)?.checked()?;
+    drop(plan);
     let place = Placement::new(native, summary, options, &size)?;
     let Some(model) = load_weights(path, options, place, progress)? else {
         return Ok(None);
@@ -145,13 +152,12 @@ fn load_text(
     let vocab = info::vocab(&model)?;
     let (recurrence, has_window) = (model.recurrence(), model.has_window());
     let whole_only = recurrence != Recurrence::None || has_window;
-    size.n_outputs = size.n_parallel + MORE_OUTPUTS;
     let words = Words::new(&model, &vocab, summary.adds_space);
     let (adapters, adapter_infos) = adapter::load(&options.lora, &model, summary)?;
     let threads = Threads::shared(size.n_threads)?;
-    let purpose = Purpose::Logits;
     let context =
         Context::new(model, adapters, threads, &size, &options.kv, purpose, interrupt.clone())?;
+    let memory = plan::memory(summary, options, &size, purpose, &context.memory()?);
     let (rounded_up, n_batch) = context.sizes();
     // llama.cpp rounds up, beyond what a model may have positions for.
     let n_ctx = rounded_up.min(size.n_ctx);
@@ -167,9 +173,10 @@ fn load_text(
         // After an interrupted batch llama.cpp's recurrent states are undefined, others' too.
         interruptible: recurrence == Recurrence::None,
         n_outputs: size.n_outputs,
-        kept_bytes: sizes::kept_bytes(&options.kv),
+        kept_bytes: sizes::kept_bytes(options, memory.total()),
     };
-    let info = info::describe(path, summary, context.model(), &size)?;
+    let mut info = info::describe(path, summary, context.model(), &size)?;
+    info.details.insert("memory".to_owned(), memory.to_json().into());
     if !progress(1.0) {
         return Ok(None);
     }

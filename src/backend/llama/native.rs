@@ -56,13 +56,32 @@ impl NativeModel {
         use_mmap: bool,
         progress: &mut dyn FnMut(f32) -> bool,
     ) -> Result<Option<Self>> {
-        let c_path = CString::new(path)
-            .map_err(|_| Error::new(ErrorKind::InvalidArgument, "the path contains a NUL"))?;
-        let mut watch = Watch { progress, stopped: false };
         // SAFETY: returns a plain struct of defaults.
         let mut params = unsafe { sys::llama_model_default_params() };
         params.load_mode =
             if use_mmap { sys::LLAMA_LOAD_MODE_MMAP } else { sys::LLAMA_LOAD_MODE_NONE };
+        Self::load_as(path, place, params, progress)
+    }
+
+    /// A model without its weights, for [`plan`](super::context::plan) alone, on the processor.
+    pub(super) fn outline(path: &str) -> Result<Self> {
+        // SAFETY: returns a plain struct of defaults.
+        let mut params = unsafe { sys::llama_model_default_params() };
+        params.load_mode = sys::LLAMA_LOAD_MODE_NONE;
+        params.no_alloc = true;
+        let loaded = Self::load_as(path, Placement::PROCESSOR, params, &mut |_| true)?;
+        loaded.ok_or_else(|| Error::new(ErrorKind::Internal, "a load stopped by nobody"))
+    }
+
+    fn load_as(
+        path: &str,
+        place: Placement,
+        mut params: sys::llama_model_params,
+        progress: &mut dyn FnMut(f32) -> bool,
+    ) -> Result<Option<Self>> {
+        let c_path = CString::new(path)
+            .map_err(|_| Error::new(ErrorKind::InvalidArgument, "the path contains a NUL"))?;
+        let mut watch = Watch { progress, stopped: false };
         // Up to a null; with none before it, all is the processor's, whatever else there is.
         let mut devices = [place.device, std::ptr::null_mut()];
         params.devices = devices.as_mut_ptr();

@@ -22,6 +22,9 @@ pub(super) struct Placement {
 }
 
 impl Placement {
+    /// All on the processor.
+    pub(super) const PROCESSOR: Self = Self { device: std::ptr::null_mut(), n_gpu_layers: 0 };
+
     /// The places of a model's layers where `native` is to be used. `OutOfMemory`: it has no room for
     /// even one, and the options do not say how many.
     pub(super) fn new(
@@ -32,7 +35,7 @@ impl Placement {
     ) -> Result<Self> {
         let device = native.handle;
         if device.is_null() {
-            return Ok(Self { device, n_gpu_layers: 0 });
+            return Ok(Self::PROCESSOR);
         }
         let all = summary.n_layer + 1;
         if let Some(asked) = options.n_gpu_layers {

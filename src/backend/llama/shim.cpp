@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <map>
 #include <new>
 #include <stdexcept>
 
@@ -15,6 +16,16 @@
 #include "ggml-cpu.h"
 #include "ggml.h"
 #include "llama.h"
+
+// What llama.cpp itself says of its memory. The header that declares this, src/llama-ext.h, is not
+// installed; it is repeated here for the release that Cargo.toml pins.
+struct llama_memory_breakdown_data {
+    size_t model   = 0;
+    size_t context = 0;
+    size_t compute = 0;
+};
+
+std::map<ggml_backend_buffer_type_t, llama_memory_breakdown_data> llama_get_memory_breakdown(const llama_context *);
 
 namespace {
 
@@ -157,6 +168,24 @@ llama_context * fluid_llama_new_context(llama_model * model, const llama_context
 
 void fluid_llama_free_context(llama_context * context, failure * out) {
     guarded(out, [&] { llama_free(context); });
+}
+
+// Bytes, by what they are for; kept in step with `Sizes` in shim.rs.
+struct memory {
+    uint64_t weights;
+    uint64_t cache;
+    uint64_t compute;
+};
+
+// What `context` and its model hold, or would, if the model was loaded without its weights.
+void fluid_llama_memory(const llama_context * context, memory * sizes, failure * out) {
+    guarded(out, [&] {
+        for (const auto & [_, bytes] : llama_get_memory_breakdown(context)) {
+            sizes->weights += bytes.model;
+            sizes->cache += bytes.context;
+            sizes->compute += bytes.compute;
+        }
+    });
 }
 
 ggml_threadpool * fluid_llama_new_threads(int32_t count, failure * out) {

@@ -30,6 +30,17 @@ const FAILURE_NONE: i32 = 0;
 const FAILURE_MEMORY: i32 = 2;
 const FAILURE_ASSERT: i32 = 3;
 
+/// Bytes that a context and its model take; laid out as `memory` in shim.cpp.
+#[repr(C)]
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Sizes {
+    pub(super) weights: u64,
+    /// Of the KV cache and of recurrent states.
+    pub(super) cache: u64,
+    /// Of the graphs' values.
+    pub(super) compute: u64,
+}
+
 extern "C" {
     pub(super) fn fluid_llama_prepare(log: sys::ggml_log_callback);
     pub(super) fn fluid_llama_devices(
@@ -65,6 +76,11 @@ extern "C" {
         out: *mut Failure,
     ) -> *mut sys::llama_context;
     pub(super) fn fluid_llama_free_context(context: *mut sys::llama_context, out: *mut Failure);
+    pub(super) fn fluid_llama_memory(
+        context: *const sys::llama_context,
+        sizes: *mut Sizes,
+        out: *mut Failure,
+    );
     pub(super) fn fluid_llama_new_threads(
         count: i32,
         out: *mut Failure,

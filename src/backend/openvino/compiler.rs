@@ -87,13 +87,7 @@ impl Compiler {
         mut make: impl FnMut(&Self) -> Result<T>,
     ) -> Result<(T, Choice)> {
         let devices = self.devices.clone();
-        let offer = Offer {
-            backend: "OpenVINO",
-            devices: &devices,
-            advice: "see fluid_doctor for drivers that are missing",
-            bytes: bytes.saturating_mul(3) / 2 + WORKING_MEMORY,
-        };
-        device::first_that_works(asked, &offer, notice, |device| {
+        device::first_that_works(asked, &offer(&devices, bytes), notice, |device| {
             self.device.clone_from(&device.id);
             make(self)
         })
@@ -140,6 +134,16 @@ impl Compiler {
 /// Whether `model` is a decoder that keeps its KV cache to itself.
 pub(super) fn is_stateful(model: &Model) -> bool {
     model.inputs().iter().any(|port| port.name == BEAMS)
+}
+
+/// What a model whose weights take `bytes` has to choose from.
+pub(super) fn offer(devices: &[Device], bytes: u64) -> Offer<'_> {
+    Offer {
+        backend: "OpenVINO",
+        devices,
+        advice: "see fluid_doctor for drivers that are missing",
+        bytes: bytes.saturating_mul(3) / 2 + WORKING_MEMORY,
+    }
 }
 
 /// A text in a file of its own, removed when dropped.

@@ -20,7 +20,7 @@ mod whisper;
 
 use std::path::Path;
 
-use super::{Facts, Listener, Loaded};
+use super::{Estimate, Facts, Listener, Loaded};
 use crate::error::Result;
 use crate::request::LoadOptions;
 
@@ -46,4 +46,10 @@ pub(super) fn look(folder: &Path) -> Result<Facts> {
         Ok(()) => whisper::look(folder).map(|()| facts),
         Err(error) => Ok(Facts { unsupported: Some(error.message().to_owned()), ..facts }),
     }
+}
+
+/// What the model folder at `path` will take of memory. The runtime library is not opened for it.
+pub(super) fn estimate(path: &str, options: &LoadOptions) -> Result<Estimate> {
+    kind::check(Path::new(path))?;
+    whisper::estimate(path, options)
 }

@@ -120,6 +120,11 @@ pub fn look(explicit: Option<&str>) -> std::result::Result<&'static Runtime, Vec
     OPEN.get_or_try_init(|| find_and_open(explicit.map(Path::new)))
 }
 
+/// The library, where this process has opened it.
+pub fn opened() -> Option<&'static Runtime> {
+    OPEN.get()
+}
+
 impl Runtime {
     /// Its version and build, such as `2026.4.1-22204-1ef8f3c1c0a-releases/2026/4`.
     pub fn version(&self) -> &str {

@@ -28,32 +28,34 @@ const LANES: usize = 16;
 /// Steps of a lane before its own: two seconds.
 const WARM_UP: usize = 62;
 
+/// The file of the load options, else of the model's folder or the folder around it, if one is there.
+pub(super) fn file(folder: &Path, options: &LoadOptions) -> Result<Option<PathBuf>> {
+    let Some(given) = &options.vad_model else {
+        let around = [Some(folder), folder.parent()];
+        let mut places = around.into_iter().flatten().map(|place| place.join(FILE));
+        return Ok(places.find(|path| path.is_file()));
+    };
+    let path = PathBuf::from(given);
+    if !path.is_file() {
+        let message = format!("vad_model: {} is no file", path.display());
+        return Err(Error::new(ErrorKind::NotFound, message));
+    }
+    Ok(Some(path))
+}
+
 /// The compiled network.
 pub(super) struct Vad(Compiled);
 
 impl Vad {
-    /// The network of the load options, else of the model's folder or the folder around it, if one
-    /// is there.
+    /// The network of [`file`].
     pub(super) fn find(
         compiler: &Compiler,
         folder: &Path,
         options: &LoadOptions,
     ) -> Result<Option<Self>> {
-        let path = match &options.vad_model {
-            Some(given) => PathBuf::from(given),
-            None => {
-                let around = [Some(folder), folder.parent()];
-                let mut places = around.into_iter().flatten().map(|place| place.join(FILE));
-                match places.find(|path| path.is_file()) {
-                    Some(path) => path,
-                    None => return Ok(None),
-                }
-            }
+        let Some(path) = file(folder, options)? else {
+            return Ok(None);
         };
-        if !path.is_file() {
-            let message = format!("vad_model: {} is no file", path.display());
-            return Err(Error::new(ErrorKind::NotFound, message));
-        }
         let mut model = compiler.read(&path)?;
         model.reshape(&[("input", &[LANES, HEARD]), ("state", &[2, LANES, MEMORY])])?;
         // Small, and in order: every other device would wait more than it computes.

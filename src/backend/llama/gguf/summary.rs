@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::architecture::Architecture;
 use super::hparams::Hparams;
-use super::metadata::Metadata;
+use super::metadata::{Metadata, Texts};
 use super::part::Part;
 use super::reader::invalid;
 use super::special::{self, Specials};
@@ -40,6 +40,8 @@ pub(crate) struct Summary {
     /// `llama_pooling_type`, where the file says one.
     pub(crate) pooling: Option<u32>,
     pub(crate) n_vocab: usize,
+    /// Bytes of memory that the vocabulary takes, in llama.cpp and here.
+    pub(crate) vocabulary_bytes: u64,
     pub(crate) tokenizer: Kind,
     pub(crate) specials: Specials,
     /// All ids of special tokens that the file names, by what they are for.
@@ -100,6 +102,7 @@ impl Summary {
             is_causal: hparams.is_causal,
             pooling: hparams.pooling,
             n_vocab: vocabulary.n_tokens,
+            vocabulary_bytes: vocabulary_bytes(metadata)?,
             tokenizer: vocabulary.kind,
             specials: vocabulary.specials,
             special_ids: special::named(metadata, vocabulary.n_tokens)?,
@@ -166,6 +169,16 @@ fn general(metadata: &Metadata) -> Vec<(&'static str, String)> {
     let text = |name: &str| metadata.text(&format!("general.{name}")).ok().flatten();
     let named = NAMES.iter().filter_map(|&name| Some((name, text(name)?)));
     named.map(|(name, text)| (name, text.chars().take(LONGEST).collect())).collect()
+}
+
+/// By what llama.cpp keeps of a token (two strings, a node of a hash table, a score), and of a merge
+/// (two strings in another node); and what [`crate::backend::Vocab`] adds.
+fn vocabulary_bytes(metadata: &Metadata) -> Result<u64> {
+    const TOKEN: u64 = 160;
+    const MERGE: u64 = 104;
+    let count = |key| metadata.texts(key).map(|texts| texts.map_or(0, Texts::len) as u64);
+    let (tokens, merges) = (count("tokenizer.ggml.tokens")?, count("tokenizer.ggml.merges")?);
+    Ok(tokens * TOKEN + merges * MERGE)
 }
 
 /// `llama_ftype` by name.

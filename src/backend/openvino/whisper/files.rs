@@ -22,6 +22,17 @@ pub(super) struct Files {
     pub(super) with_past: Option<Network>,
     /// Bytes of all weights.
     pub(super) weights: u64,
+    /// Bytes among them that are half-precision floats.
+    pub(super) halves: u64,
+    /// Layers of the graphs, of all networks together.
+    pub(super) layers: u64,
+}
+
+/// What a description says of a network's size.
+struct Extent {
+    weights: u64,
+    halves: u64,
+    layers: u64,
 }
 
 impl Files {
@@ -31,11 +42,14 @@ impl Files {
         let decoder = Network::in_folder(folder, "openvino_decoder_model");
         let with_past = Network::in_folder(folder, "openvino_decoder_with_past_model");
         let with_past = with_past.xml.exists().then_some(with_past);
-        let mut weights = 0;
+        let (mut weights, mut halves, mut layers) = (0, 0, 0);
         for network in [&encoder, &decoder].into_iter().chain(&with_past) {
-            weights += network.check()?;
+            let extent = network.check()?;
+            weights += extent.weights;
+            halves += extent.halves;
+            layers += extent.layers;
         }
-        Ok(Self { encoder, decoder, with_past, weights })
+        Ok(Self { encoder, decoder, with_past, weights, halves, layers })
     }
 }
 
@@ -53,12 +67,12 @@ impl Network {
         })
     }
 
-    /// Bytes of the weights, once they are as many as the description speaks of.
-    fn check(&self) -> Result<u64> {
+    /// How large it is, once its weights are as many as the description speaks of.
+    fn check(&self) -> Result<Extent> {
         let text = self.read()?;
         let document = ir::parse(&text).map_err(|why| self.invalid(&why))?;
-        let needed = Ir::new(&text, &document).and_then(|ir| ir.weights_end());
-        let needed = needed.map_err(|why| self.invalid(&why))?;
+        let ir = Ir::new(&text, &document).map_err(|why| self.invalid(&why))?;
+        let needed = ir.weights_end().map_err(|why| self.invalid(&why))?;
         let there = std::fs::metadata(&self.bin).map_err(|_| missing(&self.bin))?.len();
         if there < needed {
             let message = format!(
@@ -67,7 +81,7 @@ impl Network {
             );
             return Err(Error::new(ErrorKind::InvalidModel, message));
         }
-        Ok(there)
+        Ok(Extent { weights: there, halves: ir.halves(), layers: ir.layers() })
     }
 
     pub(super) fn invalid(&self, why: &str) -> Error {

@@ -90,6 +90,18 @@ impl<'a> Ir<'a> {
         Ok(end)
     }
 
+    /// Bytes of constants that are half-precision floats.
+    pub(super) fn halves(&self) -> u64 {
+        let data = self.layers.values().filter(|layer| kind(layer) == "Const").filter_map(data);
+        let halves = data.filter(|data| data.attribute("element_type") == Some("f16"));
+        halves.filter_map(|data| number::<u64>(&data, "size")).fold(0, u64::saturating_add)
+    }
+
+    /// Layers of the graph.
+    pub(super) fn layers(&self) -> u64 {
+        self.layers.len() as u64
+    }
+
     /// Makes query and key of each cross-attention outputs, in place of the logits.
     pub(super) fn expose_cross_attention(&self) -> Result<Exposed, String> {
         let attentions: Vec<u32> =

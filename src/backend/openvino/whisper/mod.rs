@@ -3,6 +3,7 @@
 mod aligner;
 mod decoder;
 mod encoder;
+mod estimate;
 mod files;
 mod ir;
 mod session;
@@ -16,6 +17,7 @@ use serde_json::{json, Map};
 use self::aligner::Aligner;
 use self::decoder::Decoder;
 use self::encoder::Encoder;
+pub(super) use self::estimate::estimate;
 use self::files::Files;
 use self::session::Session;
 use super::compiler::Compiler;
@@ -70,7 +72,10 @@ pub(super) fn load(
         compiler,
         choice,
     };
-    let info = whisper.describe(folder);
+    let mut info = whisper.describe(folder);
+    let sizes = whisper.vocabulary.sizes();
+    let memory = estimate::memory(sizes, &whisper.files, options, whisper.vad.is_some());
+    info.details.insert("memory".to_owned(), memory.to_json().into());
     Ok(Some(Loaded::Speech(Box::new(LoadedSpeech {
         has_vad: whisper.vad.is_some(),
         model: Box::new(SharedWhisper(Arc::new(whisper))),
