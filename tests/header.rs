@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The header's order: as a reader needs it, from versions to queues.
-const SOURCES: [&str; 20] = [
+const SOURCES: [&str; 21] = [
     "version",
     "status",
     "guard",
@@ -17,6 +17,7 @@ const SOURCES: [&str; 20] = [
     "download",
     "model",
     "models",
+    "estimate",
     "generate",
     "transcribe",
     "embed",

@@ -13,6 +13,7 @@ mod downloads;
 mod drafter;
 mod embedder;
 mod errands;
+mod estimate;
 pub mod event;
 mod generator;
 mod grammars;

@@ -9,6 +9,7 @@ mod devices;
 mod download;
 mod embed;
 mod engine;
+mod estimate;
 mod event;
 mod floats;
 mod generate;
@@ -36,6 +37,7 @@ pub use embed::{fluid_embed, fluid_embed_start};
 pub use engine::{
     fluid_engine_events, fluid_engine_free, fluid_engine_info, fluid_engine_new, fluid_engine_trim,
 };
+pub use estimate::fluid_estimate;
 pub use event::*;
 pub use floats::fluid_floats_free;
 pub use generate::{fluid_generate, fluid_generate_start};

@@ -172,9 +172,10 @@ unsafe fn start(
 /// (ids by what they are for), `chat_template`, `pooling` and `dimensions` (of embedding models),
 /// `general` (what the file says of its origin, such as `license`), `backend`, `device` (in use),
 /// `device_name`, `device_asked`, `fallback` (why it is another one than asked for, or null), `gpu_layers`,
-/// `threads`, `residence` (whether its weights are in memory: as in `fluid_engine_info`), `warm_up` (`status`:
-/// "off", "running", "done" or "failed"; `elapsed_seconds`) and more. On success `*out_json` is owned by the
-/// caller, free with `fluid_string_free`.
+/// `threads`, `memory` (bytes by what they are for, as `fluid_estimate` names them: of GGUF models as
+/// llama.cpp tells them, of others as estimated), `residence` (whether its weights are in memory: as in
+/// `fluid_engine_info`), `warm_up` (`status`: "off", "running", "done" or "failed"; `elapsed_seconds`) and
+/// more. On success `*out_json` is owned by the caller, free with `fluid_string_free`.
 ///
 /// # Safety
 /// `out_json` can be written to.

@@ -1,0 +1,81 @@
+//! Will a model fit.
+
+use std::ffi::c_char;
+
+use super::engine::ENGINES;
+use super::guard::guard;
+use super::handle::fluid_engine;
+use super::status::{fluid_status, FLUID_OK};
+use super::{pointer, string};
+use crate::error::{Error, ErrorKind, Result};
+use crate::request::LoadOptions;
+
+/// Tells what a model would take of memory, before it is loaded: its files are looked at, weights are
+/// not read, nothing stays in memory. It takes milliseconds, with large vocabularies up to a second.
+///
+/// `path` and `options_json` are those of `fluid_load_model`, borrowed for the call; a draft model and
+/// adapters count. On success `*out_json` is a JSON object, owned by the caller, free with
+/// `fluid_string_free`:
+///
+/// | field | meaning |
+/// |---|---|
+/// | `weights_bytes` | weights; mapped files count wholly, as do copies in the order of the processor's kernels |
+/// | `kv_cache_bytes` | keys, values and recurrent states; of Whisper those of one window for each job |
+/// | `compute_bytes` | room for what is computed |
+/// | `other_bytes` | vocabulary, descriptions of graphs, threads |
+/// | `runtime_bytes` | OpenVINO itself, where this process has not opened it yet; else 0 |
+/// | `total_bytes` | all of the above: what is resident when `n_parallel` jobs with full contexts run |
+/// | `kept_bytes_max` | what `cache_ram_mb` allows beside that; it fills as jobs finish |
+/// | `long_audio_bytes` | Whisper: at most so much more while recordings of over 30 seconds are transcribed |
+/// | `available_bytes` | memory that is free, or `max_memory` where that is less; `null` where the system does not say |
+/// | `fits` | whether the total is no more than that |
+/// | `advice` | what to do, where it does not fit |
+/// | `device`, `device_why` | where it would run |
+/// | `n_ctx`, `n_parallel`, `kv_cache_tokens`, `kv_unified` | the sizes that a load would choose now, for models that generate |
+/// | `n_ctx_max` | the longest `n_ctx` whose total fits; `null` where none does |
+/// | `contexts` | totals of other lengths: `[{"n_ctx": 2048, "total_bytes": 1, "fits": true}]` |
+///
+/// What is resident after a load differs from the total by up to 10 % for the models of this
+/// project's tests. The figures hold for CPUs; on other devices weights and caches lie elsewhere.
+///
+/// Errors: those of `fluid_load_model` that concern the files and the options. What only shows
+/// while weights are read, or when OpenVINO's library is opened, a load alone tells.
+///
+/// # Safety
+/// Strings are NUL-terminated; `out_json` can be written to.
+#[no_mangle]
+pub unsafe extern "C" fn fluid_estimate(
+    engine: *mut fluid_engine,
+    path: *const c_char,
+    options_json: *const c_char,
+    out_json: *mut *mut c_char,
+) -> fluid_status {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let out = unsafe { pointer::output(out_json, "out_json") }?;
+        if crate::log::is_writing() {
+            // llama.cpp is inside a call that logs: it would begin another one on the same thread.
+            let message = "the log callback cannot estimate models; do it outside";
+            return Err(Error::new(ErrorKind::Busy, message));
+        }
+        // SAFETY: the caller's promise.
+        let json = unsafe { estimate(engine, path, options_json) }?;
+        out.set(string::owned(json)?);
+        Ok(FLUID_OK)
+    })
+}
+
+/// # Safety
+/// The strings are null or NUL-terminated.
+unsafe fn estimate(
+    engine: *mut fluid_engine,
+    path: *const c_char,
+    options_json: *const c_char,
+) -> Result<String> {
+    // SAFETY: the caller's promise.
+    let path = unsafe { pointer::text(path, "path") }?;
+    // SAFETY: the caller's promise.
+    let options = unsafe { pointer::optional_text(options_json, "options_json") }?;
+    let engine = ENGINES.get(pointer::key(engine))?;
+    engine.estimate(path, LoadOptions::parse(options)?)
+}
