@@ -45,7 +45,7 @@ const CASES: [Case; 9] = [
 ];
 
 /// Beside them, where `FLUID_ESTIMATE_ALL` is set.
-const MORE: [Case; 13] = [
+const MORE: [Case; 15] = [
     ("smollm2", r#"{"n_ctx": 512, "n_parallel": 1}"#),
     ("smollm2", r#"{"n_ctx": 8192, "n_parallel": 4}"#),
     ("smollm2", r#"{"n_ctx": 2048, "n_parallel": 1}"#),
@@ -55,7 +55,12 @@ const MORE: [Case; 13] = [
         r#"{"n_ctx": 2048, "n_parallel": 2, "lora": [{"path": "models/tiny-random-lora/smollm2-a.gguf"}]}"#,
     ),
     ("smollm2", r#"{"embedding": true, "n_ctx": 512}"#),
+    (
+        "smollm2",
+        r#"{"n_ctx": 2048, "n_parallel": 1, "draft_model": "models/SmolLM2-135M-Instruct.Q4_1.gguf"}"#,
+    ),
     ("minilm-gguf/q8_0.gguf", "{}"),
+    ("whisper-base-int8-ov", r#"{"n_parallel": 1, "inference_precision": "f32"}"#),
     ("whisper-base-int8-ov", r#"{"n_parallel": 2}"#),
     ("whisper-tiny.en-int8-ov", r#"{"n_parallel": 1}"#),
     ("whisper-tiny.en-int8-ov", r#"{"n_parallel": 4}"#),

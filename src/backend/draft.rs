@@ -1,6 +1,7 @@
 //! A second, smaller model that drafts for the first.
 #![forbid(unsafe_code)]
 
+use super::memory::Memory;
 use super::{Backend, Interrupt, Limits, Listener, Loaded, LoadedText, Vocab};
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::{DraftOptions, LoadOptions};
@@ -16,6 +17,8 @@ pub struct DraftModel {
     pub limits: Limits,
     /// Tokens of its vocabulary.
     pub n_vocab: usize,
+    /// What it takes.
+    pub memory: Memory,
 }
 
 /// With what options `draft` is loaded for a model of `n_ctx` tokens with these `options`.
@@ -60,6 +63,7 @@ pub(super) fn load(
                 backend: loaded.backend,
                 limits: loaded.limits,
                 n_vocab: loaded.vocab.len(),
+                memory: loaded.info.memory,
             })),
         },
         Some(Loaded::Speech(_) | Loaded::Embedding(_)) => {

@@ -235,8 +235,7 @@ fn info(script: &Script) -> ModelInfo {
     let mut details = Map::new();
     details.insert("backend".into(), json!("fake"));
     details.insert("device".into(), json!("CPU"));
-    details.insert("memory".into(), script.memory.to_json().into());
-    ModelInfo { name: "fake".into(), details, ..ModelInfo::default() }
+    ModelInfo { name: "fake".into(), memory: script.memory, details, ..ModelInfo::default() }
 }
 
 impl Fake {

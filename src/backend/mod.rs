@@ -28,6 +28,7 @@ pub use self::draft::DraftModel;
 pub use self::embedding::{EmbeddingLimits, EmbeddingModel, LoadedEmbedding, Output, Pairing};
 pub use self::estimate::{estimate, estimate_contexts, ContextSizes, Estimate};
 pub use self::look::{look, Facts};
+use self::memory::Memory;
 pub use self::speech::{Encoded, GoOn, LoadedSpeech, Scores, SpeechModel, SpeechSession};
 pub use self::tokenizer::Tokenizer;
 use crate::error::{Error, ErrorKind, Result};
@@ -317,6 +318,8 @@ pub struct ModelInfo {
     pub infill: Option<Infill>,
     /// Sampling defaults of the model file.
     pub sampling: SamplingDefaults,
+    /// What it takes.
+    pub memory: Memory,
     /// What `fluid_model_info` says beside the above: architecture, sizes, device, backend.
     pub details: Map<String, Value>,
 }
@@ -341,7 +344,6 @@ impl Loaded {
         }
     }
 
-    #[cfg(feature = "llama")]
     fn info_mut(&mut self) -> &mut ModelInfo {
         match self {
             Self::Text(loaded) => &mut loaded.info,
@@ -400,6 +402,20 @@ pub fn load(
     interrupt: &Interrupt,
     listener: Listener<'_>,
 ) -> Result<Option<Loaded>> {
+    let mut loaded = load_with_draft(path, options, interrupt, listener)?;
+    if let Some(loaded) = &mut loaded {
+        let info = loaded.info_mut();
+        info.details.insert("memory".into(), info.memory.to_json().into());
+    }
+    Ok(loaded)
+}
+
+fn load_with_draft(
+    path: &str,
+    options: &LoadOptions,
+    interrupt: &Interrupt,
+    listener: Listener<'_>,
+) -> Result<Option<Loaded>> {
     let Some(draft) = &options.draft else {
         return load_one(path, options, interrupt, listener);
     };
@@ -409,10 +425,11 @@ pub fn load(
     if let Some(Loaded::Text(loaded)) = &mut loaded {
         let mut rest = |done: f32| progress(DRAFTED_FOR + done * (1.0 - DRAFTED_FOR));
         let second = Listener { progress: &mut rest, notice };
-        loaded.draft = draft::load(draft, options, loaded, interrupt, second)?;
-        if loaded.draft.is_none() {
+        let Some(drafter) = draft::load(draft, options, loaded, interrupt, second)? else {
             return Ok(None);
-        }
+        };
+        loaded.info.memory += drafter.memory;
+        loaded.draft = Some(drafter);
         loaded.info.details.insert("draft_model".into(), Value::from(draft.path.as_str()));
     }
     Ok(loaded)

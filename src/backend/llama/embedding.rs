@@ -69,8 +69,7 @@ pub(super) fn load(
     let threads = Threads::shared(size.n_threads)?;
     let (none, stop) = (Vec::new(), interrupt.clone());
     let context = Context::new(model, none, threads, &size, &options.kv, purpose, stop)?;
-    let memory = plan::memory(summary, options, &size, purpose, &context.memory()?);
-    info.details.insert("memory".to_owned(), memory.to_json().into());
+    info.memory = plan::memory(summary, options, &size, purpose, &context.memory()?);
     if !progress(1.0) {
         return Ok(None);
     }

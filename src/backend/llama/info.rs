@@ -6,6 +6,7 @@ use serde_json::{json, Map, Value};
 use super::context::ContextSize;
 use super::gguf::{self, Summary};
 use super::native::{piece, NativeModel};
+use crate::backend::memory::Memory;
 use crate::backend::{Infill, ModelInfo, SamplingDefaults, Vocab};
 use crate::error::Result;
 
@@ -59,6 +60,8 @@ pub(super) fn describe(
         infill: infill(model),
         sampling: sampling(&summary.sampling),
         details: details(path, summary, model, size),
+        // Known once there is a context.
+        memory: Memory::default(),
     })
 }
 

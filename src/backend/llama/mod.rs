@@ -176,7 +176,7 @@ fn load_text(
         kept_bytes: sizes::kept_bytes(options, memory.total()),
     };
     let mut info = info::describe(path, summary, context.model(), &size)?;
-    info.details.insert("memory".to_owned(), memory.to_json().into());
+    info.memory = memory;
     if !progress(1.0) {
         return Ok(None);
     }

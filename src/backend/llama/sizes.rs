@@ -191,9 +191,13 @@ fn n_threads(options: &ThreadOptions) -> u32 {
     options.n_threads.unwrap_or_else(|| machine::physical_cores().min(pinned))
 }
 
-/// Bytes of main memory that the model may take in all; `None` where nobody says.
+/// Bytes of main memory that the model may take in all, beside one that drafts for it; `None` where
+/// nobody says.
 pub(super) fn available(options: &LoadOptions) -> Option<u64> {
-    memory::available().into_iter().chain(options.memory).min()
+    let draft = options.draft.as_ref().and_then(|draft| std::fs::metadata(&draft.path).ok());
+    let taken = draft.map_or(0, |about| about.len());
+    let free = memory::available().into_iter().chain(options.memory).min();
+    free.map(|bytes| bytes.saturating_sub(taken))
 }
 
 /// Bytes of main memory for what finished jobs leave, beside the KV cache: unasked no more than is left

@@ -74,8 +74,7 @@ pub(super) fn load(
     };
     let mut info = whisper.describe(folder);
     let sizes = whisper.vocabulary.sizes();
-    let memory = estimate::memory(sizes, &whisper.files, options, whisper.vad.is_some());
-    info.details.insert("memory".to_owned(), memory.to_json().into());
+    info.memory = estimate::memory(sizes, &whisper.files, options, whisper.vad.is_some());
     Ok(Some(Loaded::Speech(Box::new(LoadedSpeech {
         has_vad: whisper.vad.is_some(),
         model: Box::new(SharedWhisper(Arc::new(whisper))),
