@@ -299,3 +299,36 @@ fn an_estimate_fails_as_a_load_does() {
     let said = estimate(&engine, &smollm2_path(), r#"{"n_ctz": 1}"#).expect_err("an unknown key");
     assert!(said.contains("n_ctz"), "{said}");
 }
+
+#[test]
+fn other_models_take_room_and_pinned_ones_keep_it() {
+    let model = |mebibytes: u64| format!("fake:{}", json!({"memory": mebibytes << 20}));
+    let engine = Engine::new(&json!({"max_memory": 10.0 / 1024.0}).to_string());
+    let fits = |count: u64| {
+        let said = estimate(&engine, &model(count), "{}").expect("an estimate");
+        (said["fits"] == true, said["fits_now"] == true)
+    };
+    assert_eq!((fits(10), fits(11)), ((true, true), (false, false)));
+    let idle = engine.try_load(&model(4), "{}").0.expect("a model");
+    assert_eq!((fits(6), fits(10)), ((true, true), (true, false)));
+    drop(idle);
+    let pinned = engine.try_load(&model(4), r#"{"pinned": true}"#).0.expect("a model");
+    assert_eq!((fits(6), fits(7)), ((true, true), (false, false)));
+    drop(pinned);
+}
+
+#[test]
+fn a_model_that_only_a_hub_has_is_not_found() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("estimate-names");
+    std::fs::create_dir_all(folder.join("llm")).expect("a folder");
+    let here = folder.join("llm/here.gguf");
+    std::fs::remove_file(&here).ok();
+    std::fs::hard_link(smollm2_path(), &here)
+        .or_else(|_| std::fs::copy(smollm2_path(), &here).map(|_| ()))
+        .expect("room on the disk");
+    let engine = Engine::new(&json!({"model_dir": folder, "offline": true}).to_string());
+    let said = estimate(&engine, "here", "{}").expect("an estimate");
+    assert_eq!(said["fits"], true, "{said}");
+    let why = estimate(&engine, "ggml-org/gemma-3-4b-it-GGUF", "{}").expect_err("not here");
+    assert!(why.starts_with("FLUID_ERROR_NOT_FOUND") && why.contains("fluid_download"), "{why}");
+}

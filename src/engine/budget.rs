@@ -49,6 +49,17 @@ pub(super) struct Claim {
     bytes: u64,
 }
 
+impl Claim {
+    /// `tenant` turned out to take so many bytes.
+    pub(super) fn correct(&mut self, tenant: &Residence, bytes: u64) {
+        let mut book = self.budget.book.lock();
+        book.taken = book.taken - self.bytes + bytes;
+        self.bytes = bytes;
+        drop(book);
+        tenant.takes(bytes);
+    }
+}
+
 impl Drop for Claim {
     fn drop(&mut self) {
         self.budget.book.lock().taken -= self.bytes;
@@ -70,6 +81,16 @@ impl Budget {
     pub(super) fn most(&self, tenant: &Residence) -> Option<u64> {
         let pinned = self.others(&self.book.lock(), tenant).sum(|_, other| other.is_pinned());
         Some(self.limit?.saturating_sub(pinned))
+    }
+
+    /// Bytes that a new model could have at most: were all gone that are not pinned, and beside all
+    /// that are there. `None` without a limit.
+    pub(super) fn room(&self) -> Option<(u64, u64)> {
+        let limit = self.limit?;
+        let tenants = self.tenants();
+        let pinned = tenants.iter().filter(|model| model.is_pinned());
+        let pinned: u64 = pinned.map(|model| model.tenancy().bytes).sum();
+        Some((limit.saturating_sub(pinned), limit.saturating_sub(self.taken())))
     }
 
     /// Bytes that are claimed.

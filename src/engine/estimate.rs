@@ -5,23 +5,43 @@ use serde_json::{json, Map, Value};
 
 use super::Engine;
 use crate::backend::{self, memory, Estimate};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::request::LoadOptions;
+use crate::store::Found;
 
 const MEBIBYTE: u64 = 1 << 20;
 
 impl Engine {
-    /// What `fluid_estimate` says of the model at `path`, as JSON.
-    pub fn estimate(&self, path: &str, mut options: LoadOptions) -> Result<String> {
+    /// What `fluid_estimate` says of the model that `name` stands for, as JSON.
+    pub fn estimate(&self, name: &str, mut options: LoadOptions) -> Result<String> {
+        let path = self.path_here(name, &options)?;
+        let (most, now) = self.budget.room().unzip();
         options.openvino.clone_from(&self.options.openvino);
-        options.memory = self.options.max_memory;
-        let estimate = backend::estimate_contexts(path, &options)?;
-        let available = memory::available().into_iter().chain(options.memory).min();
-        Ok(Value::Object(describe(&estimate, available)).to_string())
+        options.memory = most;
+        let estimate = backend::estimate_contexts(&path, &options)?;
+        let available = memory::available().into_iter().chain(most).min();
+        Ok(Value::Object(describe(&estimate, available, now)).to_string())
+    }
+
+    fn path_here(&self, name: &str, options: &LoadOptions) -> Result<String> {
+        if backend::is_script(name) {
+            return Ok(name.to_owned());
+        }
+        match self.store.find(name, options.model_type)? {
+            Found::Here(path) => Ok(path.to_string_lossy().into_owned()),
+            Found::Wanted(wanted) => {
+                let message = format!(
+                    "{name}: is not in the model folder; fetch {} with fluid_download first",
+                    wanted.repo
+                );
+                Err(Error::new(ErrorKind::NotFound, message))
+            }
+        }
     }
 }
 
-fn describe(estimate: &Estimate, available: Option<u64>) -> Map<String, Value> {
+/// `available` bytes can be had when other models give way, `now` bytes beside them.
+fn describe(estimate: &Estimate, available: Option<u64>, now: Option<u64>) -> Map<String, Value> {
     let advice = advice(estimate, available);
     let mut json = estimate.memory.to_json();
     let mut put = |key: &str, value: Value| json.insert(key.to_owned(), value);
@@ -31,6 +51,8 @@ fn describe(estimate: &Estimate, available: Option<u64>) -> Map<String, Value> {
     put("kept_bytes_max", json!(estimate.kept_max));
     put("available_bytes", json!(available));
     put("fits", json!(advice.is_none()));
+    let fits_now = now.is_none_or(|now| estimate.total() <= now);
+    put("fits_now", json!(advice.is_none() && fits_now));
     put("device", json!(estimate.device));
     put("device_why", json!(estimate.device_why));
     if let Some(sizes) = &estimate.context {
@@ -103,8 +125,18 @@ mod tests {
     #[test]
     fn the_runtime_counts_in_the_total() {
         let given = Estimate { runtime: 7, ..estimate(1, 512, None) };
-        let json = describe(&given, Some(MEBIBYTE + 6));
+        let json = describe(&given, Some(MEBIBYTE + 6), None);
         assert_eq!(json["total_bytes"], MEBIBYTE + 7);
         assert_eq!(json["fits"], false);
+    }
+    #[test]
+    fn beside_others_there_is_less_room() {
+        let room = |now: Option<u64>| {
+            let json = describe(&estimate(5, 512, Some(512)), Some(10 * MEBIBYTE), now);
+            (json["fits"] == true, json["fits_now"] == true)
+        };
+        assert_eq!(room(None), (true, true));
+        assert_eq!(room(Some(5 * MEBIBYTE)), (true, true));
+        assert_eq!(room(Some(5 * MEBIBYTE - 1)), (true, false));
     }
 }

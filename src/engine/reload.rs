@@ -33,11 +33,10 @@ impl Recipe {
     /// For a first load that has `limit` bytes at most.
     pub(super) fn new(path: &str, mut options: LoadOptions, limit: Option<u64>) -> Result<Self> {
         options.memory = limit;
-        // Without a budget nothing depends on it: what is wrong with the file, the load will tell.
-        let bytes = match backend::estimate(path, &options) {
-            Ok(estimate) => estimate.total(),
-            Err(error) if limit.is_some() => return Err(error),
-            Err(_) => 0,
+        // Without a budget the load itself tells: an estimate would read the vocabulary once more.
+        let bytes = match limit {
+            Some(_) => backend::estimate(path, &options)?.total(),
+            None => 0,
         };
         Ok(Self { path: path.to_owned(), options, stamp: stamp(path), bytes })
     }
@@ -46,7 +45,8 @@ impl Recipe {
         &self.options
     }
 
-    /// Bytes of memory that the model takes, as estimated.
+    /// Bytes of memory that the model takes, as estimated; without a limit only known once
+    /// [settled](Self::settle).
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -58,6 +58,9 @@ impl Recipe {
 
     /// Fixes what the first load chose by the memory that was free then: callers have been told.
     pub(super) fn settle(&mut self, loaded: &Loaded) {
+        if self.options.memory.is_none() {
+            self.bytes = loaded.info().memory.total();
+        }
         if let Some(device) = loaded.info().details.get("device").and_then(Value::as_str) {
             self.options.device = device.to_owned();
         }

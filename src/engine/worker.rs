@@ -199,7 +199,7 @@ impl Worker {
         let (residence, budget) = (&setup.residence, &setup.budget);
         let mut recipe = Recipe::new(&path, options, budget.most(residence))?;
         let bytes = recipe.bytes();
-        let Some(claim) = budget.claim(residence, bytes, Patience::None, &mut goes_on)? else {
+        let Some(mut claim) = budget.claim(residence, bytes, Patience::None, &mut goes_on)? else {
             return Ok(None);
         };
         let mut progress = |done: f32| {
@@ -212,6 +212,7 @@ impl Worker {
             return Ok(None);
         };
         recipe.settle(&loaded);
+        claim.correct(residence, recipe.bytes());
         let errands = Arc::clone(&self.errands);
         let parts = assembly::assemble(loaded, recipe.options(), setup, errands, &mut notice)?;
         let model =

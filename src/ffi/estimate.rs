@@ -13,8 +13,8 @@ use crate::request::LoadOptions;
 /// Tells what a model would take of memory, before it is loaded: its files are looked at, weights are
 /// not read, nothing stays in memory. It takes milliseconds, with large vocabularies up to a second.
 ///
-/// `path` and `options_json` are those of `fluid_load_model`, borrowed for the call; a draft model and
-/// adapters count. On success `*out_json` is a JSON object, owned by the caller, free with
+/// `name` and `options_json` are those of `fluid_load_model`, borrowed for the call; a draft model and
+/// adapters count. Nothing is fetched for it. On success `*out_json` is a JSON object, owned by the caller, free with
 /// `fluid_string_free`:
 ///
 /// | field | meaning |
@@ -27,8 +27,9 @@ use crate::request::LoadOptions;
 /// | `total_bytes` | all of the above: what is resident when `n_parallel` jobs with full contexts run |
 /// | `kept_bytes_max` | what `cache_ram_mb` allows beside that; it fills as jobs finish |
 /// | `long_audio_bytes` | Whisper: at most so much more while recordings of over 30 seconds are transcribed |
-/// | `available_bytes` | memory that is free, or `max_memory` where that is less; `null` where the system does not say |
-/// | `fits` | whether the total is no more than that |
+/// | `available_bytes` | memory that is free, or what `max_memory` leaves beside pinned models where that is less; `null` where the system does not say |
+/// | `fits` | whether the total is no more than that: other models may have to give way |
+/// | `fits_now` | whether it also fits into what `max_memory` leaves beside all models that are loaded now |
 /// | `advice` | what to do, where it does not fit |
 /// | `device`, `device_why` | where it would run |
 /// | `n_ctx`, `n_parallel`, `kv_cache_tokens`, `kv_unified` | the sizes that a load would choose now, for models that generate |
@@ -36,9 +37,11 @@ use crate::request::LoadOptions;
 /// | `contexts` | totals of other lengths: `[{"n_ctx": 2048, "total_bytes": 1, "fits": true}]` |
 ///
 /// What is resident after a load differs from the total by up to 10 % for the models of this
-/// project's tests. The figures hold for CPUs; on other devices weights and caches lie elsewhere.
+/// project's tests. The figures are those of a CPU that computes all of it, also where `device` is another
+/// one: the parts of a model that go to a GPU take its memory instead.
 ///
-/// Errors: those of `fluid_load_model` that concern the files and the options. What only shows
+/// Errors: those of `fluid_load_model` that concern the files and the options, and
+/// `FLUID_ERROR_NOT_FOUND` for a model that is not here, even if a hub has it. What only shows
 /// while weights are read, or when OpenVINO's library is opened, a load alone tells.
 ///
 /// # Safety
@@ -46,7 +49,7 @@ use crate::request::LoadOptions;
 #[no_mangle]
 pub unsafe extern "C" fn fluid_estimate(
     engine: *mut fluid_engine,
-    path: *const c_char,
+    name: *const c_char,
     options_json: *const c_char,
     out_json: *mut *mut c_char,
 ) -> fluid_status {
@@ -59,7 +62,7 @@ pub unsafe extern "C" fn fluid_estimate(
             return Err(Error::new(ErrorKind::Busy, message));
         }
         // SAFETY: the caller's promise.
-        let json = unsafe { estimate(engine, path, options_json) }?;
+        let json = unsafe { estimate(engine, name, options_json) }?;
         out.set(string::owned(json)?);
         Ok(FLUID_OK)
     })
@@ -69,13 +72,13 @@ pub unsafe extern "C" fn fluid_estimate(
 /// The strings are null or NUL-terminated.
 unsafe fn estimate(
     engine: *mut fluid_engine,
-    path: *const c_char,
+    name: *const c_char,
     options_json: *const c_char,
 ) -> Result<String> {
     // SAFETY: the caller's promise.
-    let path = unsafe { pointer::text(path, "path") }?;
+    let name = unsafe { pointer::text(name, "name") }?;
     // SAFETY: the caller's promise.
     let options = unsafe { pointer::optional_text(options_json, "options_json") }?;
     let engine = ENGINES.get(pointer::key(engine))?;
-    engine.estimate(path, LoadOptions::parse(options)?)
+    engine.estimate(name, LoadOptions::parse(options)?)
 }
