@@ -39,12 +39,13 @@
  *   any thread, any number at once:        all functions not named below
  *   one thread at a time for each handle   fluid_job_next, fluid_queue_next
  *     (others get FLUID_ERROR_BUSY):
- *   not from inside the log callback       fluid_log_set, and what waits: fluid_load_model,
- *     (FLUID_ERROR_BUSY):                  fluid_download, fluid_generate, fluid_transcribe,
- *                                          fluid_embed, fluid_rerank, fluid_model_save_state,
- *                                          fluid_model_restore_state, fluid_devices, fluid_doctor,
- *                                          fluid_job_next and fluid_queue_next with a timeout other
- *                                          than 0, and fluid_tokenize of a model that is unloaded
+ *   not from inside the log callback       fluid_log_set, fluid_estimate, and what waits:
+ *     (FLUID_ERROR_BUSY):                  fluid_load_model, fluid_download, fluid_generate,
+ *                                          fluid_transcribe, fluid_embed, fluid_rerank,
+ *                                          fluid_model_save_state, fluid_model_restore_state,
+ *                                          fluid_devices, fluid_doctor, fluid_job_next and
+ *                                          fluid_queue_next with a timeout other than 0, and
+ *                                          fluid_tokenize of a model that is unloaded
  *   Event callbacks run on the thread that made the blocking call, and every function may be
  *   called from inside. The log callback runs on any thread; frees inside it do not wait.
  *   Leave a callback by returning: no longjmp, no pthread_exit, no cancellation of the thread.
@@ -458,7 +459,7 @@ fluid_status fluid_devices(struct fluid_engine *engine,
 // |---|---|---|
 // | `openvino` | open OpenVINO's library and ask it for devices | true |
 // | `openvino_library` | the library or a folder that holds it | the engine's, else it is looked for |
-// | `model_dir`, `cache_dir` | folders to examine; a file is written to each and taken away | none |
+// | `model_dir`, `cache_dir` | folders to examine; a file is written to each and taken away | the engine's |
 // | `timeout_ms` | how long each native library may take to answer, 100 to 600,000 | 10,000 |
 //
 // On success `*out_json` is `{"ok": true, "checks": [{"name": "memory", "status": "ok", "found": "...",
@@ -636,9 +637,10 @@ fluid_status fluid_load_model_start(struct fluid_engine *engine,
 // (ids by what they are for), `chat_template`, `pooling` and `dimensions` (of embedding models),
 // `general` (what the file says of its origin, such as `license`), `backend`, `device` (in use),
 // `device_name`, `device_asked`, `fallback` (why it is another one than asked for, or null), `gpu_layers`,
-// `threads`, `residence` (whether its weights are in memory: as in `fluid_engine_info`), `warm_up` (`status`:
-// "off", "running", "done" or "failed"; `elapsed_seconds`) and more. On success `*out_json` is owned by the
-// caller, free with `fluid_string_free`.
+// `threads`, `memory` (bytes by what they are for, as `fluid_estimate` names them: of GGUF models as
+// llama.cpp tells them, of others as estimated), `residence` (whether its weights are in memory: as in
+// `fluid_engine_info`), `warm_up` (`status`: "off", "running", "done" or "failed"; `elapsed_seconds`) and
+// more. On success `*out_json` is owned by the caller, free with `fluid_string_free`.
 //
 // Callers see to it that:
 // `out_json` can be written to.
@@ -690,6 +692,47 @@ fluid_status fluid_model_free(struct fluid_model *model);
 fluid_status fluid_models(struct fluid_engine *engine,
                           const char *options_json,
                           char **out_json);
+
+// Tells what a model would take of memory, before it is loaded: its files are looked at, weights are
+// not read, nothing stays in memory. It takes milliseconds, with large vocabularies up to a second.
+//
+// `name` and `options_json` are those of `fluid_load_model`, borrowed for the call; a draft model and
+// adapters count. Nothing is fetched for it. On success `*out_json` is a JSON object, owned by the caller, free with
+// `fluid_string_free`:
+//
+// | field | meaning |
+// |---|---|
+// | `weights_bytes` | weights; mapped files count wholly, as do copies in the order of the processor's kernels |
+// | `kv_cache_bytes` | keys, values and recurrent states; of Whisper those of one window for each job |
+// | `compute_bytes` | room for what is computed |
+// | `other_bytes` | vocabulary, descriptions of graphs, threads |
+// | `runtime_bytes` | OpenVINO itself, where this process has not opened it yet; else 0 |
+// | `total_bytes` | all of the above: what is resident when `n_parallel` jobs with full contexts run |
+// | `kept_bytes_max` | what `cache_ram_mb` allows beside that; it fills as jobs finish |
+// | `long_audio_bytes` | Whisper: at most so much more while recordings of over 30 seconds are transcribed |
+// | `available_bytes` | memory that is free, or what `max_memory` leaves beside pinned models where that is less; `null` where the system does not say |
+// | `fits` | whether the total is no more than that: other models may have to give way |
+// | `fits_now` | whether it also fits into what `max_memory` leaves beside all models that are loaded now |
+// | `advice` | what to do, where it does not fit |
+// | `device`, `device_why` | where it would run |
+// | `n_ctx`, `n_parallel`, `kv_cache_tokens`, `kv_unified` | the sizes that a load would choose now, for models that generate |
+// | `n_ctx_max` | the longest `n_ctx` whose total fits; `null` where none does |
+// | `contexts` | totals of other lengths: `[{"n_ctx": 2048, "total_bytes": 1, "fits": true}]` |
+//
+// What is resident after a load differs from the total by up to 10 % for the models of this
+// project's tests. The figures are those of a CPU that computes all of it, also where `device` is another
+// one: the parts of a model that go to a GPU take its memory instead.
+//
+// Errors: those of `fluid_load_model` that concern the files and the options, and
+// `FLUID_ERROR_NOT_FOUND` for a model that is not here, even if a hub has it. What only shows
+// while weights are read, or when OpenVINO's library is opened, a load alone tells.
+//
+// Callers see to it that:
+// Strings are NUL-terminated; `out_json` can be written to.
+fluid_status fluid_estimate(struct fluid_engine *engine,
+                            const char *name,
+                            const char *options_json,
+                            char **out_json);
 
 // Generates an answer and waits for its end.
 //
@@ -1014,12 +1057,17 @@ fluid_status fluid_rerank_start(struct fluid_model *model,
 // text that was not given as `content`, `prompt` is that text. It is owned by the caller, free with
 // `fluid_string_free`.
 //
+// A model that gave its memory back is loaded again first, which this call waits for; in the log callback it
+// is `FLUID_ERROR_BUSY` then.
+//
 // Errors: `FLUID_ERROR_INVALID_JSON`, `FLUID_ERROR_INVALID_REQUEST`, `FLUID_ERROR_UNSUPPORTED` (the
-// model has no such vocabulary, or cannot chat).
+// model has no such vocabulary, or cannot chat), and those of a load.
 //
 // Callers see to it that:
 // `request_json` is NUL-terminated; `out_json` can be written to.
-fluid_status fluid_tokenize(struct fluid_model *model, const char *request_json, char **out_json);
+fluid_status fluid_tokenize(struct fluid_model *model,
+                            const char *request_json,
+                            char **out_json);
 
 // Makes a text of tokens: `request_json` is `{"tokens": [1, 2]}`, borrowed for the call; with
 // `"special": false` tokens that are no text are left out, else they are spelled out. On success
