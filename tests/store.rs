@@ -430,7 +430,7 @@ fn record(folder: &Folder, place: &str, repo: &str, files: &[(&str, &[u8])]) {
     };
     let snapshot = Snapshot { repo: repo.to_owned(), commit: COMMIT.to_owned(), files: Vec::new() };
     let files: Vec<_> = files.iter().map(remote).collect();
-    Manifest::record(&wanted, &snapshot, &files).expect("it can be written");
+    Manifest::record(&wanted, &snapshot, &files, true).expect("it can be written");
 }
 
 fn sha256_of(contents: &[u8]) -> String {

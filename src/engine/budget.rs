@@ -43,6 +43,16 @@ struct Book {
     tickets: u64,
 }
 
+/// A place in the line; left when dropped, also by a panic of whoever stands there.
+struct Ticket<'a>(&'a Budget, u64);
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        self.0.book.lock().line.retain(|&other| other != self.1);
+        self.0.changed.notify_all();
+    }
+}
+
 /// Bytes that a model has; given back when dropped.
 pub(super) struct Claim {
     budget: Arc<Budget>,
@@ -120,12 +130,11 @@ impl Budget {
         patience: Patience,
         wanted: &mut dyn FnMut() -> bool,
     ) -> Result<Option<Claim>> {
+        // Dropped after the lock.
+        let ticket = self.stand_in_line();
         let mut book = self.book.lock();
-        book.tickets += 1;
-        let ticket = book.tickets;
-        book.line.push_back(ticket);
         let granted = loop {
-            if self.limit.is_none() || book.line.front() == Some(&ticket) {
+            if self.limit.is_none() || book.line.front() == Some(&ticket.1) {
                 match self.settle(&book, tenant, bytes, patience) {
                     Ok(false) => {}
                     done => break done,
@@ -136,8 +145,6 @@ impl Budget {
                 break Ok(false);
             }
         };
-        book.line.retain(|&other| other != ticket);
-        self.changed.notify_all();
         if !granted? {
             return Ok(None);
         }
@@ -145,6 +152,14 @@ impl Budget {
         drop(book);
         tenant.takes(bytes);
         Ok(Some(Claim { budget: Arc::clone(self), bytes }))
+    }
+
+    fn stand_in_line(&self) -> Ticket<'_> {
+        let mut book = self.book.lock();
+        book.tickets += 1;
+        let number = book.tickets;
+        book.line.push_back(number);
+        Ticket(self, number)
     }
 
     /// Whether there is room for `bytes` now. If not, others were asked to give way.

@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::log;
 use crate::request::{DownloadOptions, EngineOptions};
 use crate::store::hub::{Hub, Progress};
-use crate::store::{self, Downloaded, Found, Store, Wanted};
+use crate::store::{self, Downloaded, Found, Manifest, Store, Wanted};
 
 /// Downloads that run at once; each has some threads and connections.
 const MOST: usize = 16;
@@ -168,18 +168,33 @@ fn find(store: &Store, name: &str, options: &DownloadOptions) -> Result<Found> {
         };
     }
     let mut wanted = store.want(name, *kind)?;
-    if let Some(revision) = revision {
+    if let Some(revision) = revision.as_ref().filter(|revision| **revision != wanted.revision) {
         wanted.revision.clone_from(revision);
+        // As a name with a revision has it: what is here of another one stays whole.
+        let repo = wanted.repo.rsplit('/').next().unwrap_or_default();
+        wanted.folder.set_file_name(part("revision", &format!("{repo}@{revision}"))?);
     }
     if let Some(file) = file {
         (wanted.file, wanted.quant) = (Some(file.clone()), None);
     }
     if let (Some(local), Some(models)) = (local_name, store.model_dir()) {
-        store::names::check_path(local).map_err(|why| {
-            let message = format!("\"{local}\" cannot be a name: {why}");
-            Error::invalid_request("local_name", message)
-        })?;
-        wanted.folder = models.join(wanted.kind.name()).join(local);
+        wanted.folder = models.join(wanted.kind.name()).join(part("local_name", local)?);
+    }
+    if Manifest::read(&wanted.folder).is_some_and(|there| there.repo != wanted.repo) {
+        let message = "is the name of a model that is from another repository";
+        return Err(Error::invalid_request("local_name", message));
     }
     Ok(Found::Wanted(wanted))
+}
+
+/// `name` as one part of a path.
+fn part<'a>(field: &str, name: &'a str) -> Result<&'a str> {
+    let checked = match name.contains('/') {
+        true => Err("it has a \"/\" in it".to_owned()),
+        false => store::names::check_path(name),
+    };
+    checked.map_err(|why| {
+        Error::invalid_request(field, format!("\"{name}\" cannot be a folder: {why}"))
+    })?;
+    Ok(name)
 }

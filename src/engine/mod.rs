@@ -230,17 +230,13 @@ impl Engine {
     /// Has all models that nobody uses give their memory back, those that are pinned excepted, and
     /// waits for it, in the log callback not. Returns what `fluid_engine_trim` says, as JSON.
     pub fn trim(&self) -> String {
-        let mut asked = self.budget.tenants();
-        asked.retain(|model| model.ask(Reason::Trim));
-        let before: Vec<u64> = asked.iter().map(|model| model.tenancy().bytes).collect();
+        let asked = self.budget.tenants().into_iter().map(|model| (model.tenancy().bytes, model));
+        let mut asked: Vec<_> = asked.filter(|(_, model)| model.ask(Reason::Trim)).collect();
         let waits = !log::is_writing() && !own_thread::is_ours();
-        let gone = |model: &Residence| waits && model.wait_gone(TRIM_PATIENCE);
-        let gone: Vec<bool> = asked.iter().map(|model| gone(model)).collect();
+        asked.retain(|(_, model)| waits && model.wait_gone(TRIM_PATIENCE));
         backend::give_memory_back();
-        let names =
-            asked.iter().zip(&gone).filter(|(_, &gone)| gone).map(|(model, _)| model.name());
-        let names: Vec<&str> = names.collect();
-        let bytes: u64 = before.iter().zip(&gone).filter(|(_, &gone)| gone).map(|(b, _)| b).sum();
+        let names: Vec<&str> = asked.iter().map(|(_, model)| model.name()).collect();
+        let bytes: u64 = asked.iter().map(|(bytes, _)| bytes).sum();
         json!({"unloaded": names, "bytes": bytes}).to_string()
     }
 

@@ -133,7 +133,12 @@ impl Model {
 
     /// Has the model used once, behind whatever else there is to do.
     pub(super) fn warm_up(&self) {
-        self.warm_up.set(self.skill.first_use());
+        let started = self.skill.first_use();
+        if let Ok(job) = &started {
+            // Nobody reads its events.
+            job.lift_bound();
+        }
+        self.warm_up.set(started);
     }
 
     /// Whether `timer` is that of the model's engine, which is the engine's own.

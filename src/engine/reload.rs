@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde_json::Value;
@@ -38,7 +38,8 @@ impl Recipe {
             Some(_) => backend::estimate(path, &options)?.total(),
             None => 0,
         };
-        Ok(Self { path: path.to_owned(), options, stamp: stamp(path), bytes })
+        let stamp = stamp(path, &options);
+        Ok(Self { path: path.to_owned(), options, stamp, bytes })
     }
 
     pub(super) fn options(&self) -> &LoadOptions {
@@ -83,7 +84,7 @@ impl Recipe {
 
     /// Whether the files are those that were loaded, as far as can be seen at a glance.
     pub(super) fn check(&self) -> Result<()> {
-        if stamp(&self.path) == self.stamp {
+        if stamp(&self.path, &self.options) == self.stamp {
             return Ok(());
         }
         let message = format!(
@@ -94,16 +95,22 @@ impl Recipe {
     }
 }
 
-/// The files of a folder, or the one of a path.
-fn stamp(path: &str) -> Vec<Stamp> {
+/// The files that a model is loaded from: those of its folder, or its own, that of its draft model and
+/// those of its adapters. What a download writes beside them is none of it.
+fn stamp(path: &str, options: &LoadOptions) -> Vec<Stamp> {
     let path = Path::new(path);
-    let files = match fs::read_dir(path) {
+    let mut files: Vec<PathBuf> = match fs::read_dir(path) {
         Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
         Err(_) => vec![path.to_owned()],
     };
+    files.extend(options.draft.iter().map(|draft| PathBuf::from(&draft.path)));
+    files.extend(options.lora.iter().map(|adapter| PathBuf::from(&adapter.path)));
     let files = files.iter().filter_map(|file| {
-        let about = fs::metadata(file).ok().filter(fs::Metadata::is_file)?;
         let name = file.file_name()?.to_string_lossy().into_owned();
+        if name.starts_with('.') || name.ends_with(".part") {
+            return None;
+        }
+        let about = fs::metadata(file).ok().filter(fs::Metadata::is_file)?;
         Some(Stamp { name, bytes: about.len(), changed: about.modified().ok() })
     });
     let mut stamp: Vec<Stamp> = files.collect();

@@ -322,6 +322,11 @@ impl Residence {
         }
     }
 
+    /// Whether others wait for its memory.
+    pub(super) fn is_asked(&self) -> bool {
+        self.state.lock().asked == Some(Reason::Memory)
+    }
+
     /// Whether callers wait for the native state without a job.
     pub(super) fn is_called(&self) -> bool {
         self.state.lock().callers > 0
@@ -385,11 +390,16 @@ impl Residence {
     /// The native state did not come back: for `error`, or because nobody wants it any more.
     pub(super) fn stays_away(&self, error: Option<&Error>) {
         let mut state = self.state.lock();
+        let was_loading = state.phase == Phase::Loading;
         state.phase = Phase::Unloaded;
         state.attempts += 1;
         state.failure = error.cloned();
         self.changed.notify_all();
         drop(state);
+        if error.is_none() && was_loading {
+            let text = format!("{} was not loaded: nobody wants it any more", self.name);
+            self.tell(&text, json!({"event": "unloaded", "reason": "unwanted", "bytes": 0}));
+        }
         if let Some(error) = error {
             log!(Error, "{}: load failed: {error}", self.path());
             let text = format!("{} could not be loaded: {error}", self.name);

@@ -143,6 +143,7 @@ impl Service for TextService {
                 self.kit.arrivals.try_iter().for_each(|arrival| arrival.fail(error));
             }
             // What they said before is kept.
+            None if std::thread::panicking() => {}
             None => {
                 self.line.clear().into_iter().for_each(|slot| slot.finish(Ending::Cancelled));
             }
@@ -236,9 +237,14 @@ impl SpeechService {
 impl Service for SpeechService {
     fn run(&mut self, woken: &Receiver<()>) -> Leave {
         let Some(loaded) = &self.loaded else { return Leave::ShutDown };
-        let inbox =
-            speech::Inbox { held: &self.held, tasks: &self.tasks, woken, left: OnceLock::new() };
-        speech::run(loaded, &inbox, &self.signal, &self.residence)
+        let inbox = speech::Inbox {
+            held: &self.held,
+            tasks: &self.tasks,
+            woken,
+            left: OnceLock::new(),
+            residence: &self.residence,
+        };
+        speech::run(loaded, &inbox, &self.signal)
     }
 
     fn rest(&mut self) {

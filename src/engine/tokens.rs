@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use serde_json::{json, Value};
 
 use super::prompt::{check_words, longest_word};
-use super::residence::Residence;
+use super::residence::{Residence, Use};
 use crate::backend::Tokenizer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log;
@@ -25,6 +25,20 @@ pub(super) struct Words {
     /// It goes with the native state, and comes back with it.
     tokenizer: Arc<Mutex<Weak<dyn Tokenizer>>>,
     residence: Arc<Residence>,
+}
+
+/// A tokeniser that is there, of a model that is used meanwhile.
+struct InUse {
+    tokenizer: Arc<dyn Tokenizer>,
+    _in_use: Use,
+}
+
+impl std::ops::Deref for InUse {
+    type Target = dyn Tokenizer;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.tokenizer
+    }
 }
 
 impl Words {
@@ -117,20 +131,19 @@ impl Words {
     }
 
     /// Waits for a model that was unloaded to be loaded again.
-    fn tokenizer(&self) -> Result<Arc<dyn Tokenizer>> {
-        let here = || self.tokenizer.lock().upgrade();
-        if let Some(tokenizer) = here() {
-            return Ok(tokenizer);
+    fn tokenizer(&self) -> Result<InUse> {
+        let in_use = self.residence.enter();
+        loop {
+            let here = self.tokenizer.lock().upgrade();
+            if let Some(tokenizer) = here {
+                return Ok(InUse { tokenizer, _in_use: in_use });
+            }
+            if log::is_writing() {
+                let message =
+                    "the model is not loaded just now, and the log callback cannot wait for it";
+                return Err(Error::new(ErrorKind::Busy, message));
+            }
+            self.residence.recall()?;
         }
-        if log::is_writing() {
-            let message =
-                "the model is not loaded just now, and the log callback cannot wait for it";
-            return Err(Error::new(ErrorKind::Busy, message));
-        }
-        let _use = self.residence.enter();
-        self.residence.recall()?;
-        here().ok_or_else(|| {
-            Error::new(ErrorKind::InvalidHandle, "the model or its engine was freed")
-        })
     }
 }

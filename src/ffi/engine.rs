@@ -95,7 +95,7 @@ pub unsafe extern "C" fn fluid_engine_info(
 /// | `event` | what happened | more |
 /// |---|---|---|
 /// | `"loaded"` | a model was loaded, or loaded again | `seconds`, `bytes` |
-/// | `"unloaded"` | a model gave its memory back | `reason`: `"idle"`, `"memory"` (another needs it), `"trim"`; `bytes` |
+/// | `"unloaded"` | a model gave its memory back | `reason`: `"idle"`, `"memory"` (another needs it), `"trim"`, `"unwanted"` (the jobs that had it loaded again were stopped); `bytes` |
 /// | `"loading"` | jobs wait for it, and it is loaded again | |
 /// | `"load_failed"` | that failed; the jobs that waited ended with the same error | `message` |
 /// | `"notice"` | a load does not go as asked, such as on another device | `message` |

@@ -66,12 +66,12 @@ pub fn download(
         check_runnable(wanted, &files)?;
     }
     let Some(_lock) = FolderLock::take(&wanted.folder, watch)? else { return Ok(None) };
-    Manifest::record(wanted, &snapshot, &files)?;
+    Manifest::record(wanted, &snapshot, &files, false)?;
     let Some(fetched) = hub.fetch(&snapshot, &files, &wanted.folder, watch)? else {
         return Ok(None);
     };
     note_checksums(&mut files, &fetched);
-    Manifest::record(wanted, &snapshot, &files)?;
+    Manifest::record(wanted, &snapshot, &files, true)?;
     let path = path_of(wanted, &files);
     let Snapshot { repo, commit, .. } = snapshot;
     Ok(Some(Downloaded { path, repo: Some(repo), commit: Some(commit), files: fetched }))

@@ -45,6 +45,8 @@ pub struct Recorded {
     pub sha256: Option<String>,
     /// The commit it is from.
     pub commit: String,
+    /// It came whole; false from the beginning of its download to the end.
+    pub done: bool,
 }
 
 impl Manifest {
@@ -92,8 +94,8 @@ impl Manifest {
     /// As it is written.
     pub fn to_json(&self) -> String {
         let file = |(path, file): (&String, &Recorded)| {
-            let Recorded { bytes, sha256, commit } = file;
-            json!({"path": path, "bytes": bytes, "sha256": sha256, "commit": commit})
+            let Recorded { bytes, sha256, commit, done } = file;
+            json!({"path": path, "bytes": bytes, "sha256": sha256, "commit": commit, "done": done})
         };
         let root = json!({
             "version": VERSION,
@@ -106,13 +108,14 @@ impl Manifest {
     }
 
     /// Notes in the manifest of `wanted.folder` that `files` of `snapshot` belong there, beside what it
-    /// says of others from the same repository. Written before a download it tells an unfinished one
-    /// from a whole one; written again after it, with the checksums that the hub did not know, also
+    /// says of others from the same repository. Written before a download, not `done`, it tells an unfinished
+    /// one from a whole one; written again after it, with the checksums that the hub did not know, also
     /// an altered one. `Io` when it cannot be written.
     pub fn record(
         wanted: &Wanted,
         snapshot: &Snapshot,
         files: &[(RemoteFile, PathBuf)],
+        done: bool,
     ) -> Result<Self> {
         let before = Self::read(&wanted.folder).filter(|before| before.repo == wanted.repo);
         let mut manifest = Self {
@@ -122,12 +125,18 @@ impl Manifest {
             files: before.map(|before| before.files).unwrap_or_default(),
         };
         for (remote, place) in files {
+            let path = slashed(place);
+            let is_it = |there: &Recorded| {
+                let same_sum = there.sha256.is_some() && there.sha256 == remote.sha256;
+                there.done && (there.commit == snapshot.commit || same_sum)
+            };
             let recorded = Recorded {
                 bytes: remote.bytes,
                 sha256: remote.sha256.clone(),
                 commit: snapshot.commit.clone(),
+                done: done || manifest.files.get(&path).is_some_and(is_it),
             };
-            manifest.files.insert(slashed(place), recorded);
+            manifest.files.insert(path, recorded);
         }
         manifest.write(&wanted.folder)?;
         Ok(manifest)
@@ -162,6 +171,8 @@ impl Manifest {
             Ok(there) if there.len() != file.bytes => {
                 Some(format!("{path} has {} bytes, not {}", there.len(), file.bytes))
             }
+            // An older file of the same size may still lie in its place.
+            Ok(_) if !file.done => Some(format!("the download of {path} has not ended")),
             Ok(_) => None,
         })
     }
@@ -195,7 +206,8 @@ impl Recorded {
             return Err("`sha256` is no SHA-256".to_owned());
         }
         let bytes = entry.get("bytes").and_then(Value::as_u64).ok_or("`bytes` is no number")?;
-        Ok(Self { bytes, sha256, commit: text_of(entry, "commit")? })
+        let done = entry.get("done").is_none_or(|done| done == &Value::Bool(true));
+        Ok(Self { bytes, sha256, commit: text_of(entry, "commit")?, done })
     }
 }
 

@@ -122,7 +122,7 @@ mod tests {
     fn a_model_goes_to_a_gpu_as_far_as_it_fits() {
         let summary = smollm2();
         let options = LoadOptions { n_ctx: Some(512), ..LoadOptions::default() };
-        let size = sizes::size(&summary, &options).expect("sizes");
+        let size = sizes::usual(&summary, &options).expect("sizes");
         let layers = layers(&summary, &options, &size).expect("bytes of layers");
         let all: u64 = layers.iter().sum();
         let cache = sizes::cache_bytes(&summary, &options.kv, size.n_cells);

@@ -140,34 +140,38 @@ pub(super) struct Inbox<'a> {
     pub(super) woken: &'a Receiver<()>,
     /// Why one of them left off; all do then.
     pub(super) left: OnceLock<Leave>,
+    pub(super) residence: &'a Residence,
+}
+
+impl Inbox<'_> {
+    /// Whether others wait for a thread that a job holds, or for the model's memory.
+    fn is_needed(&self) -> bool {
+        let is_waited_for = !self.tasks.is_empty() || !self.held.lock().is_empty();
+        is_waited_for || self.left.get().is_some() || self.residence.is_asked()
+    }
 }
 
 /// Carries out tasks on this thread and as many more as run side by side, until the signal says to
 /// shut down, or the native state should go.
-pub(super) fn run(
-    loaded: &LoadedSpeech,
-    inbox: &Inbox<'_>,
-    signal: &Signal,
-    residence: &Residence,
-) -> Leave {
+pub(super) fn run(loaded: &LoadedSpeech, inbox: &Inbox<'_>, signal: &Signal) -> Leave {
     std::thread::scope(|scope| {
         for _ in 1..loaded.n_parallel {
             let thread = std::thread::Builder::new().name("fluid-speech".into());
             let work = || {
                 OwnThread::default().enter();
-                work(loaded, inbox, signal, residence);
+                work(loaded, inbox, signal);
             };
             if let Err(error) = thread.spawn_scoped(scope, work) {
                 log!(Warn, "fewer transcriptions side by side: cannot start a thread: {error}");
                 break;
             }
         }
-        work(loaded, inbox, signal, residence);
+        work(loaded, inbox, signal);
     });
     inbox.left.get().copied().unwrap_or(Leave::ShutDown)
 }
 
-fn work(loaded: &LoadedSpeech, inbox: &Inbox<'_>, signal: &Signal, residence: &Residence) {
+fn work(loaded: &LoadedSpeech, inbox: &Inbox<'_>, signal: &Signal) {
     // Made for the first task; a thread that never has one needs no memory.
     let mut session = None;
     while inbox.left.get().is_none() {
@@ -175,22 +179,22 @@ fn work(loaded: &LoadedSpeech, inbox: &Inbox<'_>, signal: &Signal, residence: &R
             inbox.left.get_or_init(|| Leave::ShutDown);
             break;
         }
-        if let Some(reason) = residence.due() {
+        if let Some(reason) = inbox.residence.due() {
             inbox.left.get_or_init(|| Leave::Rest(reason));
             break;
         }
         let held = inbox.held.lock().pop_front();
         if let Some(task) = held {
-            carry_out(loaded, task, &mut session, inbox.tasks, signal);
+            carry_out(loaded, task, &mut session, inbox, signal);
             continue;
         }
         select! {
             recv(inbox.tasks) -> task => match task {
-                Ok(task) => carry_out(loaded, task, &mut session, inbox.tasks, signal),
+                Ok(task) => carry_out(loaded, task, &mut session, inbox, signal),
                 Err(_) => break,
             },
             recv(inbox.woken) -> _ => {}
-            default(residence.until_look()) => {}
+            default(inbox.residence.until_look()) => {}
         }
     }
     // One wake-up reaches one thread; this one hands it on.
@@ -202,7 +206,7 @@ fn carry_out(
     loaded: &LoadedSpeech,
     mut task: SpeechTask,
     session: &mut Option<Box<dyn SpeechSession>>,
-    others: &Receiver<SpeechTask>,
+    inbox: &Inbox<'_>,
     signal: &Signal,
 ) {
     let job = Arc::clone(&task.job);
@@ -222,7 +226,7 @@ fn carry_out(
             own = Some(loaded.model.session()?);
         }
         if let Some(own) = &mut own {
-            let made = Transcription::new(loaded, &mut task, &mut **own, others, signal)?;
+            let made = Transcription::new(loaded, &mut task, &mut **own, inbox, signal)?;
             return Ok(made.run());
         }
         Ok::<_, Error>(false)

@@ -10,13 +10,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crossbeam_channel::Receiver;
-
 use super::ahead::Ahead;
 use super::halt::{Halt, OrHalt, Step};
 use super::options::{decoding, span_options};
 use super::texts::{Decoder, Decoding, Text};
 use super::watch::Watch;
+use super::Inbox;
 use super::{spoken_task, SpeechTask, Transcript};
 use crate::audio::{self, FRAME_SAMPLES, WINDOW_SAMPLES};
 use crate::backend::{Encoded, LoadedSpeech, SpeechSession};
@@ -67,7 +66,7 @@ impl<'a> Transcription<'a> {
         loaded: &'a LoadedSpeech,
         task: &mut SpeechTask,
         session: &'a mut dyn SpeechSession,
-        others: &'a Receiver<SpeechTask>,
+        inbox: &'a Inbox<'a>,
         signal: &'a Signal,
     ) -> Result<Self> {
         let vocabulary = &*loaded.vocabulary;
@@ -83,7 +82,7 @@ impl<'a> Transcription<'a> {
         let mut transcript = Transcript::new(&request);
         transcript.set_language(language, None);
         Ok(Self {
-            watch: Watch { job: Arc::clone(&task.job), others, signal },
+            watch: Watch { job: Arc::clone(&task.job), inbox, signal },
             has_vad: loaded.has_vad,
             vocabulary,
             session,

@@ -4,10 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
-
 use super::halt::{OrHalt, Step};
-use super::SpeechTask;
+use super::Inbox;
 use crate::engine::event::{Body, Event};
 use crate::engine::job::Job;
 use crate::engine::signal::Signal;
@@ -16,14 +14,14 @@ use crate::engine::signal::Signal;
 const READING: f32 = 0.05;
 /// How long to wait for a slow reader before looking for stops again.
 const MOMENT: Duration = Duration::from_millis(20);
-/// How long another job waits for a thread before one that waits for its reader goes on without.
+/// How long others wait for a thread or its memory before one that waits for its reader goes on without.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 pub(super) struct Watch<'a> {
     pub(super) job: Arc<Job>,
-    /// The jobs that wait for a thread of this model.
-    pub(super) others: &'a Receiver<SpeechTask>,
+    /// Who waits for this thread.
+    pub(super) inbox: &'a Inbox<'a>,
     pub(super) signal: &'a Signal,
 }
 
@@ -37,7 +35,7 @@ impl Watch<'_> {
         let mut needed: Option<Instant> = None;
         while !self.job.wait_for_room(MOMENT) {
             self.goes_on().or_halt()?;
-            needed = (!self.others.is_empty()).then(|| needed.unwrap_or_else(Instant::now));
+            needed = self.inbox.is_needed().then(|| needed.unwrap_or_else(Instant::now));
             if needed.is_some_and(|since| since.elapsed() >= PATIENCE) {
                 // Nobody may ever read, and the thread is needed. The result holds the segments
                 // anyway: their events are as much again.

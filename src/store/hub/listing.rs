@@ -22,6 +22,9 @@ pub(super) fn commit(text: &str, subject: &str) -> Result<String> {
     Ok(commit.to_owned())
 }
 
+/// Bytes of a file's path, far beyond any that can be fetched.
+const PATH_MAX: usize = 4096;
+
 /// The files of a repository, as its pages come.
 #[derive(Default)]
 pub(super) struct Files {
@@ -42,6 +45,9 @@ impl Files {
             }
             let file = file(entry)
                 .ok_or_else(|| wrong(subject, "it lists a file without path, size or checksum"))?;
+            if file.path.len() > PATH_MAX {
+                return Err(wrong(subject, "a path in it is too long"));
+            }
             if !self.paths.insert(file.path.clone()) {
                 return Err(wrong(subject, "it lists a file twice"));
             }
