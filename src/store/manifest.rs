@@ -83,12 +83,13 @@ impl Manifest {
             names::check_path(&path).map_err(|why| format!("\"{path}\": {why}"))?;
             files.insert(path, Recorded::parse(entry)?);
         }
-        Ok(Self {
-            repo: text_of(root, "repo")?,
-            revision: text_of(root, "revision")?,
-            commit: text_of(root, "commit")?,
-            files,
-        })
+        let repo = text_of(root, "repo")?;
+        let (revision, commit) = (text_of(root, "revision")?, text_of(root, "commit")?);
+        // They become parts of addresses when the model is fetched again.
+        if !names::is_repo(&repo) || ![&revision, &commit].iter().all(|it| names::is_revision(it)) {
+            return Err("`repo`, `revision` or `commit` is none of a hub".to_owned());
+        }
+        Ok(Self { repo, revision, commit, files })
     }
 
     /// As it is written.

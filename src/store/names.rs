@@ -173,6 +173,11 @@ fn split_quant(name: &str) -> std::result::Result<(&str, Option<&str>), String> 
     Ok((path, Some(quant)))
 }
 
+/// Whether it is `owner/name` by the hub's rules.
+pub(super) fn is_repo(repo: &str) -> bool {
+    repo.split_once('/').is_some_and(|(owner, name)| is_hub_part(owner) && is_hub_part(name))
+}
+
 /// An owner or a repository, by the hub's rules.
 fn is_hub_part(part: &str) -> bool {
     let is_word = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
@@ -186,7 +191,8 @@ fn is_hub_part(part: &str) -> bool {
         && !part.ends_with(".git")
 }
 
-fn is_revision(revision: &str) -> bool {
+/// Whether a branch, tag or commit may be called so.
+pub(super) fn is_revision(revision: &str) -> bool {
     let is_word = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     !revision.is_empty()
         && revision.len() <= LONGEST_HUB_PART
