@@ -353,10 +353,12 @@ void fluid_floats_free(float *data);
 // | `max_memory` | GiB that all models may take together, as `fluid_estimate` counts; 0 for no limit | 0 |
 // | `idle_timeout` | seconds without a job after which a model gives its memory back; 0 for never | 0 |
 // | `idle_check_interval` | seconds between looks at that, 0.01 to 86,400 | 60 |
-// | `model_dir` | the model folder | none |
 // | `hub_endpoint` | the address of a hub that speaks Hugging Face's protocol | the variable `HF_ENDPOINT`, or `"https://huggingface.co"` |
 // | `hub_token` | a user's token; it goes to the hub alone, and into no message; `""` for none | the variable `HF_TOKEN`, or the file at `HF_TOKEN_PATH`, `$HF_HOME/token` or `~/.cache/huggingface/token` |
 // | `offline` | ask no hub | whether the variable `HF_HUB_OFFLINE` says so |
+//
+// A model is looked at each `idle_check_interval` only: with a short `idle_timeout` set both. Each load is a model of
+// its own, which takes memory of its own.
 //
 // A model that gave its memory back is still there: its handle, its information and its queue. The next
 // request has it loaded again, with the options it had; it takes that much longer, and can be
@@ -385,12 +387,12 @@ fluid_status fluid_engine_info(struct fluid_engine *engine,
 
 // Starts a job without an end of its own that tells what happens to the engine's models unasked, as
 // events of kind `FLUID_EVENT_MODEL`. Read it like any job, or attach it to a queue. The events'
-// `json` has `event`, `model` (its name) and `path`:
+// `json` has `event`, `model` (the name that it was loaded by) and `path`, as `fluid_model_info` has it:
 //
 // | `event` | what happened | more |
 // |---|---|---|
 // | `"loaded"` | a model was loaded, or loaded again | `seconds`, `bytes` |
-// | `"unloaded"` | a model gave its memory back | `reason`: `"idle"`, `"memory"` (another needs it), `"trim"`; `bytes` |
+// | `"unloaded"` | a model gave its memory back | `reason`: `"idle"`, `"memory"` (another needs it), `"trim"`, `"unwanted"` (the jobs that had it loaded again were stopped); `bytes` |
 // | `"loading"` | jobs wait for it, and it is loaded again | |
 // | `"load_failed"` | that failed; the jobs that waited ended with the same error | `message` |
 // | `"notice"` | a load does not go as asked, such as on another device | `message` |
@@ -596,7 +598,7 @@ fluid_status fluid_download_start(struct fluid_engine *engine,
 // | `deadline_ms` | give up after this time | none |
 //
 // `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` events and the final one, on this
-// thread, and can cancel the load; and `FLUID_EVENT_NOTICE` where the model is not loaded as asked,
+// thread, and can cancel the load; where the model is fetched first, progress from 0 to 0.9 is the download's, with its `json`; and `FLUID_EVENT_NOTICE` where the model is not loaded as asked,
 // such as on another device. `user_data` is handed to it.
 //
 // Outcomes: `FLUID_CANCELLED`, `FLUID_DEADLINE`. Errors: `FLUID_ERROR_INVALID_ARGUMENT` (`name` is none,

@@ -382,6 +382,9 @@ fn a_warm_up_can_be_watched() {
     let model = try_load(&engine, "x", 10, slow, r#"{"warm_up": true}"#).expect("loaded");
     assert_eq!(warm_up(&model), "running");
     wait_for("the end of the warm-up", || warm_up(&model) == "done");
+    let narrow = self::engine(r#"{"event_queue": 1}"#);
+    let model = try_load(&narrow, "x", 10, json!({}), r#"{"warm_up": true}"#).expect("loaded");
+    wait_for("the end of a warm-up that nobody reads", || warm_up(&model) == "done");
     let broken = json!({"error_at": 0});
     let model = try_load(&engine, "x", 10, broken, r#"{"warm_up": true}"#).expect("loaded");
     wait_for("the end of the warm-up", || warm_up(&model) == "failed");

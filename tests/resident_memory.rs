@@ -6,7 +6,7 @@ mod support;
 
 use fluid::ffi::*;
 use serde_json::json;
-use support::process::{held, use_one_arena};
+use support::process::{held, settled, use_one_arena};
 use support::speech::{jfk, Sound, EXACT, STATEFUL};
 use support::{model_path, smollm2_path, Engine, Model};
 
@@ -39,7 +39,7 @@ fn memory_returns(what: &str, engine: &Engine, model: &Model, kept: u64, used: i
         let (_, _, full) = held();
         engine.trim();
         assert_eq!(model.state(), "unloaded");
-        let (threads_now, files_now, now) = held();
+        let (threads_now, files_now, now) = settled(threads);
         assert_eq!((threads_now, files_now), (threads, files), "threads and open files pile up");
         after = now;
         eprintln!("{what}: {} MiB loaded, {} MiB unloaded", full >> 10, now >> 10);

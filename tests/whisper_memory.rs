@@ -5,10 +5,8 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
-
 use serde_json::json;
-use support::process::{held, use_one_arena};
+use support::process::{held, settled, use_one_arena};
 use support::speech::{jfk, Sound, EXACT, STATEFUL};
 use support::{model_path, Engine, Model};
 
@@ -40,13 +38,8 @@ fn nothing_stays(name: &str, cycles: usize) {
     cycle();
     let (_, (threads, files, before)) = cycle();
     for _ in 0..cycles {
-        let (full, mut after) = cycle();
-        // A thread that was joined is listed for a moment longer.
-        let until = Instant::now() + Duration::from_secs(2);
-        while after.0 > threads && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(10));
-            after = held();
-        }
+        let (full, _) = cycle();
+        let after = settled(threads);
         let (threads_now, files_now, now) = after;
         eprintln!("{name}: {} MiB, unloaded {} MiB, {threads_now} threads", full >> 10, now >> 10);
         assert_eq!(files_now, files, "{name}: open files");

@@ -157,6 +157,7 @@ impl Model {
         let mut info = Map::new();
         info.insert("name".into(), json!(self.name));
         info.insert("capabilities".into(), json!(self.skill.capabilities()));
+        info.insert("path".into(), json!(self.setup.residence.path()));
         info.extend(self.details.clone());
         info.insert("residence".into(), self.setup.residence.describe());
         info.insert("warm_up".into(), self.warm_up.describe());

@@ -365,7 +365,7 @@ impl Residence {
     /// The native state is on its way back.
     pub(super) fn comes_back(&self) {
         self.state.lock().phase = Phase::Loading;
-        self.tell(&format!("{} is loaded again", self.name), json!({"event": "loading"}));
+        self.tell(&format!("{} is being loaded again", self.name), json!({"event": "loading"}));
     }
 
     /// The native state is there, after a load that took `time`.

@@ -35,10 +35,12 @@ pub(super) fn shut_down_all() {
 /// | `max_memory` | GiB that all models may take together, as `fluid_estimate` counts; 0 for no limit | 0 |
 /// | `idle_timeout` | seconds without a job after which a model gives its memory back; 0 for never | 0 |
 /// | `idle_check_interval` | seconds between looks at that, 0.01 to 86,400 | 60 |
-/// | `model_dir` | the model folder | none |
 /// | `hub_endpoint` | the address of a hub that speaks Hugging Face's protocol | the variable `HF_ENDPOINT`, or `"https://huggingface.co"` |
 /// | `hub_token` | a user's token; it goes to the hub alone, and into no message; `""` for none | the variable `HF_TOKEN`, or the file at `HF_TOKEN_PATH`, `$HF_HOME/token` or `~/.cache/huggingface/token` |
 /// | `offline` | ask no hub | whether the variable `HF_HUB_OFFLINE` says so |
+///
+/// A model is looked at each `idle_check_interval` only: with a short `idle_timeout` set both. Each load is a model of
+/// its own, which takes memory of its own.
 ///
 /// A model that gave its memory back is still there: its handle, its information and its queue. The next
 /// request has it loaded again, with the options it had; it takes that much longer, and can be
@@ -90,7 +92,7 @@ pub unsafe extern "C" fn fluid_engine_info(
 
 /// Starts a job without an end of its own that tells what happens to the engine's models unasked, as
 /// events of kind `FLUID_EVENT_MODEL`. Read it like any job, or attach it to a queue. The events'
-/// `json` has `event`, `model` (its name) and `path`:
+/// `json` has `event`, `model` (the name that it was loaded by) and `path`, as `fluid_model_info` has it:
 ///
 /// | `event` | what happened | more |
 /// |---|---|---|

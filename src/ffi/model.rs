@@ -75,7 +75,7 @@ pub(super) static MODELS: Table<Model> = Table::new(0xf1d2, "model");
 /// | `deadline_ms` | give up after this time | none |
 ///
 /// `callback` may be `NULL`; it gets `FLUID_EVENT_PROGRESS` events and the final one, on this
-/// thread, and can cancel the load; and `FLUID_EVENT_NOTICE` where the model is not loaded as asked,
+/// thread, and can cancel the load; where the model is fetched first, progress from 0 to 0.9 is the download's, with its `json`; and `FLUID_EVENT_NOTICE` where the model is not loaded as asked,
 /// such as on another device. `user_data` is handed to it.
 ///
 /// Outcomes: `FLUID_CANCELLED`, `FLUID_DEADLINE`. Errors: `FLUID_ERROR_INVALID_ARGUMENT` (`name` is none,

@@ -19,3 +19,15 @@ pub fn held() -> (usize, usize, u64) {
     let memory = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
     (count("/proc/self/task"), count("/proc/self/fd"), memory.unwrap_or(0))
 }
+
+/// The same once there are no more than `threads`, or half a second has passed: a thread that was
+/// joined is listed for a moment longer.
+pub fn settled(threads: usize) -> (usize, usize, u64) {
+    let until = std::time::Instant::now() + std::time::Duration::from_millis(500);
+    let mut held_now = held();
+    while held_now.0 > threads && std::time::Instant::now() < until {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        held_now = held();
+    }
+    held_now
+}

@@ -45,7 +45,8 @@ impl Token {
     /// The token, where there is one. Errors name its origin, never the token.
     pub(super) fn check(self, origin: &str) -> Result<Option<Self>> {
         if self.0.len() > TOKEN_MAX || !self.0.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let message = format!("{origin} is no token: those are letters and digits alone");
+            let message =
+                format!("{origin} is no token: those have no spaces and nothing but ASCII");
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
         Ok(Some(self).filter(|token| !token.0.is_empty()))
