@@ -51,7 +51,7 @@ impl Aligner {
         go_on: GoOn<'_>,
     ) -> Result<Option<Scores>> {
         let mut request = self.request(window, tokens)?;
-        if !request.run(go_on)? {
+        if !request.run_whole(go_on)? {
             return Ok(None);
         }
         let frames = frames.min(window.frames);

@@ -124,7 +124,10 @@ impl Texts {
         self.past += self.width;
         self.width = tokens.len() / self.rows;
         fill_tokens(&mut self.request, self.rows, tokens)?;
-        self.request.run(go_on)
+        match &decoder.with_past {
+            Some(_) => self.request.run(go_on),
+            None => self.request.run_whole(go_on),
+        }
     }
 
     /// Hands the KV cache of the last step to the request of the next one.
