@@ -193,12 +193,12 @@ example_jobs() {
 }
 
 example_models() {
-    mkdir -p $OUT/models/llm && ln -sfn "$(realpath "$MODEL")" $OUT/models/llm/smol.gguf || return 1
-    timeout 60 $OUT/models $OUT/models >$OUT/models.out || return 1
+    mkdir -p $OUT/model-folder/llm && ln -sfn "$(realpath "$MODEL")" $OUT/model-folder/llm/smol.gguf || return 1
+    timeout 60 $OUT/models $OUT/model-folder >$OUT/models.out || return 1
     grep -q '"name":"smol.gguf".*"runnable":true' $OUT/models.out || { cat $OUT/models.out; return 1; }
-    timeout 120 $OUT/models $OUT/models smol "Say hello." >$OUT/models.out 2>$OUT/models.err || return 1
+    timeout 120 $OUT/models $OUT/model-folder smol "Say hello." >$OUT/models.out 2>$OUT/models.err || return 1
     [ "$(wc -w <$OUT/models.out)" -gt 2 ] || { cat $OUT/models.out $OUT/models.err; return 1; }
-    ! $OUT/models $OUT/models smal 2>$OUT/models.err && grep -q 'near it are: smol' $OUT/models.err
+    ! $OUT/models $OUT/model-folder smal 2>$OUT/models.err && grep -q 'near it are: smol' $OUT/models.err
 }
 
 example_queue() {
