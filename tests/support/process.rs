@@ -3,10 +3,13 @@
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test uses a part")]
 
 /// Each arena keeps some MB of what was freed, and which one a thread gets is chance: one for all
-/// makes memory comparable. To be called first.
+/// makes memory comparable. So does a fixed size from which on memory is mapped, and goes back when it
+/// is freed: glibc otherwise raises it to what was freed last, and small things pin large holes. To be called first.
 pub fn use_one_arena() {
     // SAFETY: it takes numbers only.
     unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+    // SAFETY: as above.
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, 128 << 10) };
 }
 
 /// Threads, open files and memory in KiB of this process.
