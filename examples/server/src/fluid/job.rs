@@ -1,0 +1,65 @@
+//! A job that is awaited.
+
+use fluid::ffi::*;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::event::{End, Event, Said};
+
+/// A running job. Dropped before its end it is cancelled, which frees its slot within 100 ms.
+pub(crate) struct Job {
+    handle: *mut fluid_job,
+    said: UnboundedReceiver<Said>,
+    end: Option<Box<End>>,
+}
+
+// SAFETY: handles may be used on any thread.
+unsafe impl Send for Job {}
+
+impl Job {
+    pub(super) fn new(handle: *mut fluid_job, said: UnboundedReceiver<Said>) -> Self {
+        Self { handle, said, end: None }
+    }
+
+    /// The next event, or `None` when the job has ended: then [`end`](Self::end) tells how.
+    pub(crate) async fn next(&mut self) -> Option<Event> {
+        if self.end.is_some() {
+            return None;
+        }
+        match self.said.recv().await {
+            Some(Said::Event(event)) => Some(event),
+            Some(Said::End(end)) => {
+                self.end = Some(end);
+                None
+            }
+            None => None,
+        }
+    }
+
+    /// Waits for the end, and skips the events before it.
+    pub(crate) async fn end(mut self) -> End {
+        while self.next().await.is_some() {}
+        let lost = || End {
+            status: FLUID_ERROR_INTERNAL,
+            message: "the job's events stopped without an end".into(),
+            result: String::new(),
+            floats: Vec::new(),
+            dimensions: 0,
+            model: None,
+        };
+        self.end.take().map_or_else(lost, |end| *end)
+    }
+
+    /// Asks the job to stop; its end comes as ever.
+    pub(crate) fn cancel(&self) {
+        // The handle is stale where the job has ended meanwhile, which does no harm.
+        fluid_job_cancel(self.handle);
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if self.end.is_none() {
+            self.cancel();
+        }
+    }
+}

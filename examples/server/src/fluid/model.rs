@@ -1,0 +1,110 @@
+//! A loaded model: what can be asked of it.
+
+use std::ffi::c_char;
+use std::ptr::null_mut;
+use std::sync::Arc;
+
+use fluid::ffi::*;
+use serde_json::Value;
+
+use super::engine::parsed;
+use super::job::Job;
+use super::reader::Reader;
+use super::text::{c_string, check, take};
+use super::Result;
+
+/// A loaded model. Dropped, its jobs are cancelled and its memory is given back.
+pub(crate) struct Model {
+    handle: *mut fluid_model,
+    reader: Arc<Reader>,
+}
+
+// SAFETY: handles may be used on any thread.
+unsafe impl Send for Model {}
+// SAFETY: as above.
+unsafe impl Sync for Model {}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        fluid_model_free(self.handle);
+    }
+}
+
+type Start =
+    unsafe extern "C" fn(*mut fluid_model, *const c_char, *mut *mut fluid_job) -> fluid_status;
+type Question =
+    unsafe extern "C" fn(*mut fluid_model, *const c_char, *mut *mut c_char) -> fluid_status;
+
+impl Model {
+    pub(super) fn new(handle: *mut fluid_model, reader: Arc<Reader>) -> Self {
+        Self { handle, reader }
+    }
+
+    /// `fluid_generate_start`; `request` is JSON.
+    pub(crate) fn generate(&self, request: &str) -> Result<Job> {
+        self.start(fluid_generate_start, request)
+    }
+
+    /// `fluid_embed_start`.
+    pub(crate) fn embed(&self, request: &str) -> Result<Job> {
+        self.start(fluid_embed_start, request)
+    }
+
+    /// `fluid_rerank_start`.
+    pub(crate) fn rerank(&self, request: &str) -> Result<Job> {
+        self.start(fluid_rerank_start, request)
+    }
+
+    fn start(&self, start: Start, request: &str) -> Result<Job> {
+        let request = c_string(request)?;
+        let mut job = null_mut();
+        // SAFETY: a C string and a place for the handle.
+        check(unsafe { start(self.handle, request.as_ptr(), &mut job) })?;
+        self.reader.adopt(job)
+    }
+
+    /// `fluid_transcribe_start` with the bytes of an audio file, which are copied.
+    pub(crate) fn transcribe(&self, audio: &[u8], request: &str) -> Result<Job> {
+        let request = c_string(request)?;
+        let audio = fluid_audio {
+            struct_size: size_of::<fluid_audio>() as u32,
+            kind: FLUID_AUDIO_ENCODED,
+            data: audio.as_ptr().cast(),
+            bytes: audio.len(),
+            rate: 0,
+            channels: 0,
+        };
+        let mut job = null_mut();
+        // SAFETY: the bytes outlive the call; a C string and a place for the handle.
+        check(unsafe { fluid_transcribe_start(self.handle, &audio, request.as_ptr(), &mut job) })?;
+        self.reader.adopt(job)
+    }
+
+    /// `fluid_tokenize`: waits where the model has to be loaded again.
+    pub(crate) fn tokenize(&self, request: &str) -> Result<Value> {
+        self.question(fluid_tokenize, request)
+    }
+
+    /// `fluid_detokenize`: waits as [`tokenize`](Self::tokenize).
+    pub(crate) fn detokenize(&self, request: &str) -> Result<Value> {
+        self.question(fluid_detokenize, request)
+    }
+
+    fn question(&self, question: Question, request: &str) -> Result<Value> {
+        let request = c_string(request)?;
+        let mut json = null_mut();
+        // SAFETY: a C string and a place for the answer.
+        check(unsafe { question(self.handle, request.as_ptr(), &mut json) })?;
+        // SAFETY: the library's string.
+        Ok(parsed(&unsafe { take(json) }))
+    }
+
+    /// `fluid_model_info`: at once.
+    pub(crate) fn info(&self) -> Result<Value> {
+        let mut json = null_mut();
+        // SAFETY: a place for the string.
+        check(unsafe { fluid_model_info(self.handle, &mut json) })?;
+        // SAFETY: the library's string.
+        Ok(parsed(&unsafe { take(json) }))
+    }
+}
