@@ -20,13 +20,17 @@ SPEECH := $(MODELS)/jfk.wav
 PROMPT ?= Why is the sky blue? Answer in two sentences.
 
 CARGO_FLAGS := --release --locked
+# Library and server in one graph: with the server or without it cargo chooses other features of shared
+# crates, and would build them, and the library, twice.
+ALL_FLAGS := $(CARGO_FLAGS) --workspace
+TEST_FLAGS := $(ALL_FLAGS) --features fake
 CFLAGS ?= -O2
 DEMO_CFLAGS := -std=c11 -Wall -Wextra -Wpedantic -Iinclude
 DEMO_LIBS := -Ltarget/release -lfluid -Wl,-rpath,'$$ORIGIN/../release'
 
 BENCH_FLAGS ?=
 SETUP_FLAGS :=
-test test-rust test-python test-c test-header check soak header: SETUP_FLAGS := --test
+test test-rust test-python test-c test-server test-header check soak header: SETUP_FLAGS := --test
 bench peers: SETUP_FLAGS := --bench
 
 .PHONY: help
@@ -54,33 +58,50 @@ doctor: build ## what this installation needs and has
 build: setup ## the library: target/release/libfluid.so
 	@bash tools/build.sh build $(CARGO_FLAGS)
 
+.PHONY: server
+server: setup ## the HTTP host: target/release/fluid-server
+	@bash tools/build.sh build $(ALL_FLAGS)
+
+# Fluid Server's folders, with links to the demo's models.
+SERVED := target/served-models
+SERVE_FLAGS ?=
+.PHONY: serve
+serve: demo-models server ## the HTTP host with the demo's models (SERVE_FLAGS="--port 8080")
+	@mkdir -p $(SERVED)/llm $(SERVED)/whisper
+	@ln -sfn '$(abspath $(CHAT_MODEL))' $(SERVED)/llm/smollm2.gguf
+	@ln -sfn '$(abspath $(SPEECH_MODEL))' $(SERVED)/whisper/whisper-base
+	@exec target/release/fluid-server --model-path $(SERVED) --llm-model smollm2 --whisper-model whisper-base $(SERVE_FLAGS)
+
 # What is tested holds the scripted backend too; one build serves the tests and clippy.
 .PHONY: build-for-tests
 build-for-tests: setup
-	@bash tools/build.sh build $(CARGO_FLAGS) --features fake
+	@bash tools/build.sh build $(TEST_FLAGS)
 
 .PHONY: test
 test: setup models build-for-tests ## every test
-	@bash tools/run_tests.sh rust python c
+	@bash tools/run_tests.sh rust python c server
 
-.PHONY: test-rust test-python test-c test-header
+.PHONY: test-rust test-python test-c test-server test-header
 test-rust: setup models build-for-tests ## the Rust tests alone
 	@bash tools/run_tests.sh rust
 test-python: setup models ## the tests of tools/ alone
 	@bash tools/run_tests.sh python
 test-c: setup models build-for-tests ## the C programs alone
 	@bash tools/run_tests.sh c
+test-server: setup models build-for-tests ## the server's tests alone, with OpenAI's clients
+	@cargo test $(CARGO_FLAGS) --package fluid-server --features fake
+	@bash tools/run_tests.sh server
 test-header: setup ## is include/fluid.h what the sources say?
-	@cargo test $(CARGO_FLAGS) --features fake --test header
+	@cargo test $(TEST_FLAGS) --test header
 
 .PHONY: check
 check: setup build-for-tests ## formatting and clippy, warnings denied
 	cargo fmt --all --check
-	cargo clippy $(CARGO_FLAGS) --all-targets --features fake -- -D warnings
+	cargo clippy $(TEST_FLAGS) --all-targets -- -D warnings
 
 .PHONY: header
 header: setup ## write include/fluid.h again from the sources
-	FLUID_UPDATE_HEADER=1 cargo test $(CARGO_FLAGS) --features fake --test header
+	FLUID_UPDATE_HEADER=1 cargo test $(TEST_FLAGS) --test header
 
 .PHONY: peers
 peers: setup models
@@ -90,13 +111,13 @@ peers: setup models
 .PHONY: bench
 bench: setup models peers build-for-tests ## libfluid beside llama.cpp and OpenVINO GenAI (BENCH_FLAGS=--quick)
 	@cp target/release/libfluid.so target/peers/libfluid-fake.so
-	@bash tools/build.sh build $(CARGO_FLAGS)
+	@bash tools/build.sh build $(ALL_FLAGS)
 	@.venv/bin/python benches/side_by_side.py $(BENCH_FLAGS)
-	cargo bench --locked
+	cargo bench --locked --workspace --bench llama --bench sampling
 
 .PHONY: soak
 soak: setup models build-for-tests ## the tests with the soaks at full length
-	@FLUID_SOAK=full bash tools/run_tests.sh rust c
+	@FLUID_SOAK=full bash tools/run_tests.sh rust c server
 
 .PHONY: setup
 setup:

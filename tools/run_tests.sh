@@ -2,16 +2,26 @@
 # Runs the parts of the test suite that are named, goes on after one that fails, and counts.
 # The last line is `N passed, M failed`; any failure, and a part without a test, fails the run.
 #
-#   tools/run_tests.sh rust python c
+#   tools/run_tests.sh rust python c server
 set -uo pipefail
 cd "$(dirname "$0")/.."
 unset MAKEFLAGS MFLAGS
 
-run_rust() { cargo test --release --locked --features fake --no-fail-fast; }
+# `--workspace` everywhere: see the Makefile.
+run_rust() { cargo test --release --locked --workspace --features fake --no-fail-fast; }
 # numpy and OpenVINO are in .venv alone.
 run_python() { .venv/bin/python -m unittest discover -v -s tools; }
-# The C programs get the library as it ships, without the scripted backend; it is what stays built.
-run_c() { bash tools/build.sh build --release --locked && bash tests/c/run.sh; }
+# The C programs and the clients get library and server as they ship, without the scripted backend; it is
+# what stays built.
+build_what_ships() { bash tools/build.sh build --release --locked --workspace; }
+run_c() { build_what_ships && bash tests/c/run.sh; }
+run_server() {
+    local code=0 clients=examples/server/tests/clients
+    build_what_ships || return
+    .venv/bin/python -m unittest discover -v -s $clients || code=1
+    node --test --test-reporter=tap $clients/*.test.mjs || code=1
+    return $code
+}
 
 # Each kind of log, turned into `PASSED FAILED`.
 count() {
@@ -23,6 +33,8 @@ count() {
                                        bad += part[2]
                                        $0 = substr($0, RSTART + RLENGTH) } }
         /^OK \(skipped=|skipped=/ { if (match($0, /skipped=[0-9]+/)) ran -= substr($0, RSTART + 8, RLENGTH - 8) }
+        /^# pass [0-9]+$/        { passed += $3 }                              # node
+        /^# (fail|cancelled) [0-9]+$/ { failed += $3 }
         /^[0-9]+ passed, [0-9]+ failed$/ { passed += $1; failed += $3 }       # ours
         END { print passed + ran - bad, failed + bad }' "$1"
 }

@@ -114,6 +114,10 @@ have_certificates() {
 have_venv() { python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; }
 have_valgrind() { have valgrind && valgrind -q true 2>/dev/null; }   # it also wants the C library's symbols
 have_qemu() { [ "$(uname -m)" != x86_64 ] || [ "$(uname -s)" != Linux ] || have qemu-x86_64; }
+have_node() {   # with fetch and the test runner
+    node -e 'process.exit(process.versions.node.split(".")[0] < 18 ? 1 : 0)' 2>/dev/null
+}
+have_chromium() { have chromium || have chromium-browser || have google-chrome; }
 have_rust_tools() { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1
 
 want() {   # want KEY COMMAND...: notes KEY as missing if COMMAND fails
@@ -139,6 +143,9 @@ look() {
     want valgrind have_valgrind
     want qemu have_qemu
     want rust-tools have_rust_tools
+    want node have_node
+    want npm have npm
+    want chromium have_chromium
 }
 
 # --- packages ------------------------------------------------------------------------------------
@@ -198,6 +205,10 @@ package_for() {
         "apt rust-tools") apt_rust_tools ;;
         "apt valgrind") say "valgrind libc6-dbg" ;;
         "apt qemu") say qemu-user ;;
+        "apt node" | "dnf node" | "pacman node" | "zypper node") say nodejs ;;
+        "dnf npm") say nodejs-npm ;;
+        "zypper npm") say npm-default ;;
+        "brew npm") : ;;   # node brings it
         "dnf cc" | "dnf c++" | "zypper cc" | "zypper c++") say gcc-c++ ;;
         "dnf libclang" | "zypper libclang") say clang-devel ;;
         "dnf rust" | "zypper rust") say "rust cargo" ;;
@@ -227,6 +238,7 @@ describe() {   # the missing things, for a person
             cc | c++) say "a C++ compiler" ;;
             python) say "python3 (3.10 or newer) with venv" ;;
             certificates) say "CA certificates" ;;
+            node) say "Node.js 18 or newer" ;;
             *) say "$key" ;;
         esac
     done | uniq | paste -sd , | sed 's/,/, /g'
@@ -316,16 +328,29 @@ make_python() {
 }
 
 # The copy of the list says that all of it was installed, and could be imported once.
-install_python_packages() {
-    ! cmp -s tools/requirements.txt .venv/requirements.txt || return 0
-    check_network "the OpenVINO runtime"
-    say "setup: fetching the OpenVINO runtime (59 MB) and numpy into .venv"
+install_python_packages() {   # install_python_packages LIST WHAT PROGRAM
+    local list=$1 what=$2 program=$3
+    ! cmp -s "tools/$list" ".venv/$list" || return 0
+    check_network "$what"
+    say "setup: fetching $what into .venv"
     .venv/bin/python -m pip install --no-deps --only-binary=:all: --no-input --disable-pip-version-check \
-        --progress-bar="$([ -t 1 ] && say on || say off)" -r tools/requirements.txt </dev/null ||
-        die "pip could not install tools/requirements.txt (its reason is above); mend that, then: $GOAL"
-    .venv/bin/python -c 'import numpy, openvino; openvino.Core()' ||
-        die "the OpenVINO runtime in .venv does not start (its reason is above)"
-    cp tools/requirements.txt .venv/requirements.txt
+        --progress-bar="$([ -t 1 ] && say on || say off)" -r "tools/$list" </dev/null ||
+        die "pip could not install tools/$list (its reason is above); mend that, then: $GOAL"
+    .venv/bin/python -c "$program" || die "$what in .venv: does not start (its reason is above)"
+    cp "tools/$list" ".venv/$list"
+}
+
+# --- JavaScript ----------------------------------------------------------------------------------
+
+# As above: the copy of the lock file says that all of it was installed.
+install_node_packages() {
+    local folder=examples/server/tests/clients
+    ! cmp -s $folder/package-lock.json $folder/node_modules/package-lock.json || return 0
+    check_network "OpenAI's client for Node.js"
+    say "setup: fetching OpenAI's client for Node.js into $folder/node_modules"
+    npm ci --prefix $folder --no-audit --no-fund --ignore-scripts --loglevel=error </dev/null ||
+        die "npm could not install $folder/package-lock.json (its reason is above); mend that, then: $GOAL"
+    cp $folder/package-lock.json $folder/node_modules/
 }
 
 main() {
@@ -350,7 +375,12 @@ main() {
             "$(one_command "$(packages)")"
     fi
     make_python
-    install_python_packages
+    install_python_packages requirements.txt "the OpenVINO runtime (59 MB) and numpy" \
+        'import numpy, openvino; openvino.Core()'
+    if [ $WITH_TESTS = yes ]; then
+        install_python_packages requirements-test.txt "OpenAI's client for Python" 'import openai'
+        install_node_packages
+    fi
     say "setup: everything the build needs is here (Rust $(rustc --version | awk '{ print $2 }'))"
 }
 
