@@ -16,19 +16,26 @@ ANSWER_SECONDS = 300
 class Server:
     """A llama-server with one model in it; leaving the `with` ends it."""
 
+    name = "llama-server"
+
     def __init__(self, program, model, slots, context, threads, log, more=()):
-        self.port = free_port()
         # `context` is that of one slot; all but these flags are its defaults.
-        self.flags = ["-t", str(threads), "-np", str(slots), "-c", str(slots * context), "--no-webui", *more]
-        command = [str(program), "-m", str(model), "--host", "127.0.0.1", "--port", str(self.port), *self.flags]
-        self.log = log
-        with open(log, "w") as file:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+        flags = ["-m", model, "-t", threads, "-np", slots, "-c", slots * context, "--no-webui", *more]
+        self.start(program, flags, log)
         try:
             self.wait()
         except BaseException:
             self.free()
             raise
+
+    def start(self, program, flags, log):
+        self.port, self.log = free_port(), log
+        command = [program, "--host", "127.0.0.1", "--port", self.port, *flags]
+        with open(log, "w") as file:
+            self.began = time.perf_counter()
+            self.process = subprocess.Popen(
+                [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=file, stderr=file
+            )
 
     def __enter__(self):
         return self
@@ -40,15 +47,16 @@ class Server:
         self.process.terminate()
         self.process.wait()
 
-    def wait(self):
+    def wait(self, pause=0.1):
+        """Until /health says 200; gives the seconds that it took since the start."""
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end and self.process.poll() is None:
             try:
                 self.ask("GET", "/health")
-                return
+                return time.perf_counter() - self.began
             except (OSError, Failed):
-                time.sleep(0.1)
-        raise Failed(f"llama-server did not start, see {self.log}")
+                time.sleep(pause)
+        raise Failed(f"{self.name} did not start, see {self.log}")
 
     def ask(self, method, path, body=None):
         """One request with one answer, as JSON."""

@@ -397,7 +397,7 @@ def overhead_rows(without_sampling, sampling):
 
 def sampling():
     """What benches/sampling.rs says."""
-    command = ["cargo", "bench", "--locked", "--quiet", "--bench", "sampling"]
+    command = ["cargo", "bench", "--locked", "--workspace", "--quiet", "--bench", "sampling"]
     done = subprocess.run(command, cwd=HERE.parent, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode != 0:
         raise Failed(f"cargo bench --bench sampling ended with {done.returncode}: {done.stderr[-300:]}")

@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 import embeddings
+import host
 import machine
 import report
 import rows
@@ -48,6 +49,7 @@ def parts(setting, arguments, genai):
         "structured": lambda: rows.structured(setting),
         "overhead": lambda: rows.overhead(setting),
         "embeddings": lambda: embeddings.measure(setting, setting.model.parent / EMBEDDING_MODEL),
+        "http": lambda: host.measure(setting),
         "speech": lambda: speak(arguments),
         "whisper": lambda: whisper(setting, arguments, genai),
     }

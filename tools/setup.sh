@@ -117,7 +117,7 @@ have_qemu() { [ "$(uname -m)" != x86_64 ] || [ "$(uname -s)" != Linux ] || have 
 have_node() {   # with fetch and the test runner
     node -e 'process.exit(process.versions.node.split(".")[0] < 18 ? 1 : 0)' 2>/dev/null
 }
-have_chromium() { have chromium || have chromium-browser || have google-chrome; }
+have_chromium() { [ -n "${FLUID_CHROMIUM:-}" ] || have chromium; }
 have_rust_tools() { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1
 
 want() {   # want KEY COMMAND...: notes KEY as missing if COMMAND fails
@@ -377,10 +377,9 @@ main() {
     make_python
     install_python_packages requirements.txt "the OpenVINO runtime (59 MB) and numpy" \
         'import numpy, openvino; openvino.Core()'
-    if [ $WITH_TESTS = yes ]; then
+    [ $WITH_TESTS$WITH_BENCHES = nono ] ||
         install_python_packages requirements-test.txt "OpenAI's client for Python" 'import openai'
-        install_node_packages
-    fi
+    [ $WITH_TESTS = no ] || install_node_packages
     say "setup: everything the build needs is here (Rust $(rustc --version | awk '{ print $2 }'))"
 }
 
