@@ -10,7 +10,7 @@ mod reader;
 mod text;
 
 pub(crate) use engine::Engine;
-pub(crate) use event::{Event, Kind};
+pub(crate) use event::{End, Event, Kind};
 pub(crate) use fluid::ffi::fluid_status as Status;
 pub(crate) use job::Job;
 pub(crate) use log::log_to;

@@ -1,7 +1,15 @@
 //! What is answered at which path; each file has the routes of one noun.
 
+mod base64;
+mod body;
 mod chat;
+mod chunks;
+mod completions;
+mod embeddings;
 mod health;
+mod rerank;
+mod stream;
+mod tokenize;
 
 use std::sync::Arc;
 
@@ -10,5 +18,12 @@ use axum::Router;
 use crate::app::App;
 
 pub(crate) fn all(app: Arc<App>) -> Router {
-    Router::new().merge(chat::routes()).merge(health::routes()).with_state(app)
+    Router::new()
+        .merge(chat::routes())
+        .merge(completions::routes())
+        .merge(embeddings::routes())
+        .merge(health::routes())
+        .merge(rerank::routes())
+        .merge(tokenize::routes())
+        .with_state(app)
 }

@@ -1,0 +1,147 @@
+//! From jobs to a streamed answer: errors that come first are the answer's status, later ones are events.
+#![forbid(unsafe_code)]
+
+use std::collections::hash_map::RandomState;
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::response::Response;
+use fluid::ffi::FLUID_CANCELLED;
+use futures_util::stream::{select_all, unfold, BoxStream};
+use futures_util::{Stream, StreamExt};
+
+use crate::error::{ApiError, ApiResult};
+use crate::fluid::{End, Event, Failure, Job, Kind};
+use crate::log;
+use crate::sse;
+
+/// So long the status waits for what comes first: then the client gets the answer's head, and signs of life.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Events that are ready to go out.
+pub(super) type Out = VecDeque<sse::Event>;
+
+/// Makes the events of an answer of what its jobs say.
+pub(super) trait Writer: Send + 'static {
+    /// The answer begins.
+    fn begin(&mut self, _out: &mut Out) {}
+    /// One of the jobs said something.
+    fn event(&mut self, job: usize, event: Event, out: &mut Out);
+    /// One of the jobs has ended well, with this result.
+    fn end(&mut self, job: usize, result: &str, out: &mut Out);
+    /// The answer ends with an error.
+    fn fail(&mut self, error: ApiError, out: &mut Out);
+    /// All jobs have ended.
+    fn finish(&mut self, _out: &mut Out) {}
+}
+
+/// What a job says.
+enum Said {
+    Event(Event),
+    End(ApiResult<String>),
+}
+
+/// Answers with the events that `writer` makes of `jobs`, which run side by side. Where the client leaves, the
+/// jobs are dropped, which frees their slots.
+pub(super) async fn respond(
+    model: &str,
+    jobs: Vec<Job>,
+    mut writer: impl Writer,
+) -> ApiResult<Response> {
+    let all = jobs.into_iter().enumerate();
+    let mut said = select_all(all.map(|(index, job)| of(job, index, model.to_owned())));
+    let first = tokio::time::timeout(PATIENCE, said.next()).await.ok().flatten();
+    let mut ready = Out::new();
+    if let Some((_, Said::End(Err(error)))) = first {
+        return Err(error);
+    }
+    writer.begin(&mut ready);
+    let mut answer = Answer { said: Some(said), writer, ready };
+    if let Some((job, first)) = first {
+        answer.write(job, first);
+    }
+    Ok(sse::events(unfold(answer, |mut answer| async move {
+        answer.next().await.map(|event| (event, answer))
+    })))
+}
+
+/// What `job` says, up to its end. Notices go to the log.
+fn of(job: Job, index: usize, model: String) -> BoxStream<'static, (usize, Said)> {
+    let said = unfold(Some((job, model)), move |state| async move {
+        let (mut job, model) = state?;
+        while let Some(event) = job.next().await {
+            match event.kind {
+                Kind::Notice => log::warning!("{model}: {}", event.text),
+                _ => return Some(((index, Said::Event(event)), Some((job, model)))),
+            }
+        }
+        Some(((index, Said::End(result(job.end().await))), None))
+    });
+    said.boxed()
+}
+
+/// Waits for the result of a job whose events nobody wants.
+pub(super) async fn awaited(model: &str, mut job: Job) -> ApiResult<String> {
+    while let Some(event) = job.next().await {
+        if event.kind == Kind::Notice {
+            log::warning!("{model}: {}", event.text);
+        }
+    }
+    result(job.end().await)
+}
+
+fn result(end: End) -> ApiResult<String> {
+    if end.status == FLUID_CANCELLED {
+        let message = "the request was cancelled: its model is unloaded, or the server ends";
+        return Err(Failure { status: end.status, message: message.into() }.into());
+    }
+    Ok(end.worked()?.result)
+}
+
+struct Answer<S, W> {
+    /// `None` when all is written.
+    said: Option<S>,
+    writer: W,
+    ready: Out,
+}
+
+impl<S: Stream<Item = (usize, Said)> + Unpin, W: Writer> Answer<S, W> {
+    async fn next(&mut self) -> Option<sse::Event> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some(event);
+            }
+            match self.said.as_mut()?.next().await {
+                Some((job, said)) => self.write(job, said),
+                None => {
+                    self.writer.finish(&mut self.ready);
+                    self.said = None;
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, job: usize, said: Said) {
+        match said {
+            Said::Event(event) => self.writer.event(job, event, &mut self.ready),
+            Said::End(Ok(result)) => self.writer.end(job, &result, &mut self.ready),
+            Said::End(Err(error)) => {
+                self.writer.fail(error, &mut self.ready);
+                self.said = None;
+            }
+        }
+    }
+}
+
+/// An id that no other answer has.
+pub(super) fn new_id(prefix: &str) -> String {
+    // The standard library keys each RandomState anew, from the system's random numbers.
+    let random = || RandomState::new().build_hasher().finish();
+    format!("{prefix}{:016x}{:016x}", random(), random())
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
