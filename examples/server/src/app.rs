@@ -7,12 +7,14 @@ use serde_json::{json, Value};
 
 use crate::cli::Config;
 use crate::fluid::{Engine, Result};
+use crate::metrics::Metrics;
 use crate::models::Models;
 
 pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) engine: Engine,
     pub(crate) models: Arc<Models>,
+    pub(crate) metrics: Metrics,
     pub(crate) started: Instant,
 }
 
@@ -20,7 +22,8 @@ impl App {
     pub(crate) fn new(config: Config) -> Result<Arc<Self>> {
         let engine = Engine::new(&options(&config))?;
         let models = Arc::new(Models::new(engine.clone(), config.clone()));
-        Ok(Arc::new(Self { config, engine, models, started: Instant::now() }))
+        let (metrics, started) = (Metrics::new(), Instant::now());
+        Ok(Arc::new(Self { config, engine, models, metrics, started }))
     }
 }
 

@@ -95,6 +95,7 @@ impl From<Failure> for ApiError {
             FLUID_ERROR_NETWORK => (Http::BAD_GATEWAY, Some("network")),
             FLUID_ERROR_DISK_FULL => (Http::INSUFFICIENT_STORAGE, Some("disk_full")),
             FLUID_ERROR_OUT_OF_MEMORY => (Http::SERVICE_UNAVAILABLE, Some("out_of_memory")),
+            FLUID_ERROR_BUSY => (Http::SERVICE_UNAVAILABLE, Some("busy")),
             FLUID_CANCELLED => (Http::SERVICE_UNAVAILABLE, Some("cancelled")),
             FLUID_DEADLINE => (Http::GATEWAY_TIMEOUT, Some("deadline")),
             _ => (Http::INTERNAL_SERVER_ERROR, None),
@@ -110,6 +111,10 @@ impl From<Failure> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(self.body())).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

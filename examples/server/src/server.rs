@@ -1,27 +1,104 @@
 //! Listens, serves, and ends.
+#![forbid(unsafe_code)]
+
+mod connections;
+mod patient;
+mod signals;
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
+use self::connections::Connections;
+use self::signals::Signals;
 use crate::app::App;
 use crate::cli::Config;
-use crate::{log, routes};
+use crate::guard::Guard;
+use crate::{folders, log, routes};
+
+/// How long answers that are under way may take when the process is told to end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How long those whose work was stopped then have for their last words.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How long models have to be freed: what a backend computes cannot always be stopped.
+const FREEING: Duration = Duration::from_secs(10);
 
 /// Serves until the process is told to end; an error in one line where it cannot begin.
 pub(crate) fn run(config: Config) -> Result<(), String> {
     log::start(config.log_level.number()).map_err(|failure| failure.message)?;
+    folders::prepare(&config)?;
+    log::info!("models in {}", config.model_path.display());
+    if let Some(cache) = &config.cache_dir {
+        log::info!("compiled models in {}", cache.display());
+    }
+    if config.reload {
+        log::warning!("--reload has no meaning here: there are no sources to watch");
+    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build();
-    runtime.map_err(|error| error.to_string())?.block_on(serve(config))
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    let served = runtime.block_on(serve(config));
+    // What files and drivers are still asked is of no use to anybody.
+    runtime.shutdown_background();
+    served
 }
 
 async fn serve(config: Config) -> Result<(), String> {
-    let place = (config.host.clone(), config.port);
-    let listener = TcpListener::bind((place.0.as_str(), place.1)).await;
-    let listener = listener.map_err(|error| {
-        format!("cannot listen on {}:{}: {error}; choose another --port", place.0, place.1)
-    })?;
-    let app = App::new(config).map_err(|failure| failure.message)?;
+    let listener = listen(&config.host, config.port).await?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let mut signals = Signals::new().map_err(|error| error.to_string())?;
+    let app = App::new(config).map_err(|failure| failure.message)?;
+    let guard = Guard::new(&app, address.ip());
+    let router = guard.around(routes::all(Arc::clone(&app)));
     log::info!("listening on http://{address}");
-    axum::serve(listener, routes::all(app)).await.map_err(|error| error.to_string())
+    if !address.ip().is_loopback() && app.config.api_key.is_none() {
+        log::warning!("whoever reaches {address} may use the server: give it an --api-key");
+    }
+    let mut connections = Connections::new(router, Arc::clone(&app));
+    tokio::select! {
+        () = connections.accept(&listener) => {}
+        () = signals.next() => {}
+    }
+    drop(listener);
+    tokio::select! {
+        () = end(&app, connections) => Ok(()),
+        () = signals.next() => Err("told to end twice: ended at once".to_owned()),
+    }
+}
+
+/// A socket that takes connections in.
+async fn listen(host: &str, port: u16) -> Result<TcpListener, String> {
+    TcpListener::bind((host, port)).await.map_err(|error| {
+        let advice = match error.kind() {
+            ErrorKind::AddrInUse => {
+                "another program has it: end that one, or choose another --port"
+            }
+            ErrorKind::AddrNotAvailable => "--host is no address of this machine",
+            ErrorKind::PermissionDenied => "choose a --port above 1023",
+            _ => "--host takes an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all",
+        };
+        format!("cannot listen on {host}:{port}: {error}; {advice}")
+    })
+}
+
+async fn end(app: &Arc<App>, mut connections: Connections) {
+    connections.wind_up();
+    let seconds = GRACE.as_secs();
+    log::info!("ending: {} connections have up to {seconds} s", connections.count());
+    if timeout(GRACE, connections.ended()).await.is_err() {
+        log::info!("ending: {} answers are cut short", connections.count());
+        app.engine.stop_jobs();
+        // Those that are still open then are dropped with the runtime.
+        let _ = timeout(LAST_WORDS, connections.ended()).await;
+    }
+    let engine = app.engine.clone();
+    let freed = tokio::task::spawn_blocking(move || engine.free());
+    if timeout(FREEING, freed).await.is_err() {
+        log::warning!("ended while a model was still busy");
+    }
 }

@@ -10,6 +10,7 @@ use super::job::Job;
 use super::reader::Reader;
 use super::text::{c_string, check, take};
 use super::Result;
+use crate::metrics::Histogram;
 
 struct Handle(*mut fluid_engine);
 
@@ -40,6 +41,22 @@ impl Engine {
         // SAFETY: a C string and a place for the handle.
         check(unsafe { fluid_engine_new(options.as_ptr(), &mut handle) })?;
         Ok(Self { handle: Arc::new(Handle(handle)), reader: Reader::start()? })
+    }
+
+    /// Stops all jobs; whoever awaits one is told that the server is ending.
+    pub(crate) fn stop_jobs(&self) {
+        self.reader.end();
+    }
+
+    /// Frees the engine with its models, and waits until that is done. All calls fail from then on.
+    pub(crate) fn free(&self) {
+        // The handle's own end does it again, which does no harm.
+        fluid_engine_free(self.handle.0);
+    }
+
+    /// Seconds from a job's start to its first words.
+    pub(crate) fn first_token(&self) -> &Histogram {
+        &self.reader.first_token
     }
 
     /// Starts to load a model; `options` as of `fluid_load_model`. The end has the model.

@@ -1,14 +1,14 @@
 //! A job that is awaited.
 
 use fluid::ffi::*;
-use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::event::{End, Event, Said};
+use super::task::Saying;
 
 /// A running job. Dropped before its end it is cancelled, which frees its slot within 100 ms.
 pub(crate) struct Job {
     handle: *mut fluid_job,
-    said: UnboundedReceiver<Said>,
+    said: Saying,
     end: Option<Box<End>>,
 }
 
@@ -16,7 +16,7 @@ pub(crate) struct Job {
 unsafe impl Send for Job {}
 
 impl Job {
-    pub(super) fn new(handle: *mut fluid_job, said: UnboundedReceiver<Said>) -> Self {
+    pub(super) fn new(handle: *mut fluid_job, said: Saying) -> Self {
         Self { handle, said, end: None }
     }
 
@@ -25,7 +25,7 @@ impl Job {
         if self.end.is_some() {
             return None;
         }
-        match self.said.recv().await {
+        match self.said.next().await {
             Some(Said::Event(event)) => Some(event),
             Some(Said::End(end)) => {
                 self.end = Some(end);

@@ -7,6 +7,7 @@ mod job;
 mod log;
 mod model;
 mod reader;
+mod task;
 mod text;
 
 pub(crate) use engine::Engine;

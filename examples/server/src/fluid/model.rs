@@ -26,7 +26,13 @@ unsafe impl Sync for Model {}
 
 impl Drop for Model {
     fn drop(&mut self) {
-        fluid_model_free(self.handle);
+        // It waits for what the model computes, which tasks and the reader of events must not.
+        let handle = self.handle as usize;
+        let freed = std::thread::Builder::new().name("free model".into());
+        let freed = freed.spawn(move || fluid_model_free(handle as *mut fluid_model));
+        if freed.is_err() {
+            fluid_model_free(self.handle);
+        }
     }
 }
 

@@ -5,21 +5,29 @@ use std::ptr::null_mut;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fluid::ffi::*;
-use tokio::sync::mpsc::{unbounded_channel, UnboundedSender};
 
-use super::event::{copy, End, Said};
+use super::event::{copy, End, Event, Said};
 use super::job::Job;
 use super::model::Model;
+use super::task::{Task, ENDING};
 use super::text::check;
 use super::Result;
-
-type Tasks = HashMap<usize, UnboundedSender<Said>>;
+use crate::metrics::Histogram;
 
 /// A queue of the library, and who awaits which of its jobs.
 pub(super) struct Reader {
     queue: *mut fluid_queue,
-    /// By the jobs' handles.
     tasks: Mutex<Tasks>,
+    /// Seconds from a job's start to the first it says.
+    pub(super) first_token: Histogram,
+}
+
+#[derive(Default)]
+struct Tasks {
+    /// By the jobs' handles.
+    of: HashMap<usize, Task>,
+    /// No job is wanted any more.
+    ending: bool,
 }
 
 // SAFETY: handles may be used on any thread.
@@ -32,7 +40,8 @@ impl Reader {
         let mut queue = null_mut();
         // SAFETY: a place for the handle.
         check(unsafe { fluid_queue_new(&mut queue) })?;
-        let reader = Arc::new(Self { queue, tasks: Mutex::default() });
+        let first_token = Histogram::default();
+        let reader = Arc::new(Self { queue, tasks: Mutex::default(), first_token });
         let of_thread = Arc::clone(&reader);
         let thread = std::thread::Builder::new().name("events".into());
         // Without a thread there is no host; it has just begun.
@@ -46,14 +55,31 @@ impl Reader {
 
     /// Makes a job of the host's of a handle that was just handed out.
     pub(super) fn adopt(self: &Arc<Self>, job: *mut fluid_job) -> Result<Job> {
-        let (sender, receiver) = unbounded_channel();
-        self.tasks().insert(job as usize, sender);
-        let attached = check(fluid_job_attach(job, self.queue));
-        if attached.is_err() {
-            self.tasks().remove(&(job as usize));
+        let (task, said) = Task::new();
+        let ending = {
+            let mut tasks = self.tasks();
+            tasks.of.insert(job as usize, task);
+            tasks.ending
+        };
+        if let Err(failure) = check(fluid_job_attach(job, self.queue)) {
+            self.tasks().of.remove(&(job as usize));
             fluid_job_free(job);
+            return Err(failure);
         }
-        attached.map(|()| Job::new(job, receiver))
+        if ending {
+            self.end();
+        }
+        Ok(Job::new(job, said))
+    }
+
+    /// Stops all jobs, and those that are still to come. Those who await them are told why.
+    pub(super) fn end(&self) {
+        let mut tasks = self.tasks();
+        tasks.ending = true;
+        for (&job, task) in &mut tasks.of {
+            task.stop(ENDING);
+            fluid_job_cancel(job as *mut fluid_job);
+        }
     }
 
     /// Until the process ends. Jobs are freed here alone, behind their last event: an event is lent for as long
@@ -63,27 +89,35 @@ impl Reader {
             let (mut job, mut event) = (null_mut(), std::ptr::null());
             // SAFETY: places for both.
             if unsafe { fluid_queue_next(self.queue, -1, &mut job, &mut event) } != FLUID_OK {
+                // Whoever still waits learns that no more will come.
+                self.tasks().of.clear();
                 return;
             }
             // SAFETY: the event is lent until the next turn.
-            let said = unsafe { copy(event) };
-            let key = job as usize;
-            match said {
-                Said::Event(_) => {
-                    if let Some(task) = self.tasks().get(&key) {
-                        // Nobody awaits it any more: it is being cancelled.
-                        let _ = task.send(said);
-                    }
-                }
-                Said::End(mut end) => {
-                    self.collect(job, &mut end);
-                    let task = self.tasks().remove(&key);
-                    fluid_job_free(job);
-                    if let Some(task) = task {
-                        let _ = task.send(Said::End(end));
-                    }
-                }
+            match unsafe { copy(event) } {
+                Said::Event(event) => self.pass(job, event),
+                Said::End(end) => self.finish(job, end),
             }
+        }
+    }
+
+    fn pass(&self, job: *mut fluid_job, event: Event) {
+        let mut tasks = self.tasks();
+        let Some(task) = tasks.of.get_mut(&(job as usize)) else { return };
+        if let Some(waited) = task.first_words(&event) {
+            self.first_token.record(waited);
+        }
+        if !task.pass(event) {
+            fluid_job_cancel(job);
+        }
+    }
+
+    fn finish(self: &Arc<Self>, job: *mut fluid_job, mut end: Box<End>) {
+        self.collect(job, &mut end);
+        let task = self.tasks().of.remove(&(job as usize));
+        fluid_job_free(job);
+        if let Some(task) = task {
+            task.finish(end);
         }
     }
 

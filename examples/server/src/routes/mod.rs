@@ -7,6 +7,7 @@ mod chunks;
 mod completions;
 mod embeddings;
 mod health;
+mod metrics;
 mod rerank;
 mod stream;
 mod tokenize;
@@ -23,6 +24,7 @@ pub(crate) fn all(app: Arc<App>) -> Router {
         .merge(completions::routes())
         .merge(embeddings::routes())
         .merge(health::routes())
+        .merge(metrics::routes())
         .merge(rerank::routes())
         .merge(tokenize::routes())
         .with_state(app)

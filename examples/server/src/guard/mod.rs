@@ -1,0 +1,100 @@
+//! What stands before the routes: who may ask, how much they may send, and what is noted of it.
+#![forbid(unsafe_code)]
+
+mod body;
+mod gate;
+mod place;
+mod shape;
+mod traffic;
+
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{header, HeaderName, HeaderValue, StatusCode};
+use axum::middleware::{from_fn_with_state, Next};
+use axum::response::{IntoResponse, Response};
+use axum::Router;
+use futures_util::FutureExt;
+
+use self::body::Limits;
+use self::gate::{Gate, Pass};
+use self::traffic::Seen;
+use crate::app::App;
+use crate::error::ApiError;
+
+/// Before all routes of a server.
+pub(crate) struct Guard {
+    app: Arc<App>,
+    gate: Gate,
+    limits: Limits,
+}
+
+impl Guard {
+    /// For a server that listens at `address`.
+    pub(crate) fn new(app: &Arc<App>, address: IpAddr) -> Arc<Self> {
+        let gate = Gate::new(&app.config, address.is_loopback());
+        let limits = Limits::new(&app.config);
+        Arc::new(Self { app: Arc::clone(app), gate, limits })
+    }
+
+    /// `router` behind this guard.
+    pub(crate) fn around(self: Arc<Self>, router: Router) -> Router {
+        // The guard's own limits hold in place of the extractors'.
+        router.layer(DefaultBodyLimit::disable()).layer(from_fn_with_state(self, pass))
+    }
+
+    /// What a request that may come in is answered.
+    async fn answer(&self, mut request: Request, next: Next) -> Result<Response, ApiError> {
+        let shape = shape::Asked::of(&request);
+        let body = std::mem::replace(request.body_mut(), Body::empty());
+        let audit = self.limits.check(request.uri().path(), request.headers(), &body)?;
+        *request.body_mut() = audit.bound(body);
+        let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+        // The panic's own message is on stderr.
+        let broken = |_| {
+            let message = "the server failed on this request; its log says where";
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, Some("internal"), message.into())
+        };
+        let answered = answered.map_err(broken)?;
+        match audit.verdict() {
+            Some(error) => Err(error),
+            None => Ok(shape.of_error(answered).await),
+        }
+    }
+}
+
+async fn pass(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let seen = Seen::new(&guard.app, &request);
+    let (pass, answered) = match guard.gate.check(&request) {
+        Ok(pass) if pass.is_preflight() => (pass, Ok(StatusCode::NO_CONTENT.into_response())),
+        Ok(pass) => match guard.gate.key(&request) {
+            Ok(()) => (pass, guard.answer(request, next).await),
+            Err(error) => (pass, Err(error)),
+        },
+        Err(error) => (Pass::default(), Err(error)),
+    };
+    let mut response = answered.unwrap_or_else(IntoResponse::into_response);
+    pass.mark(&mut response);
+    harden(&mut response);
+    seen.answer(response)
+}
+
+/// Has browsers take an answer for what it says it is, and no page show it inside itself.
+fn harden(response: &mut Response) {
+    let html = response.headers().get(header::CONTENT_TYPE);
+    let is_html = html.is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    let headers = response.headers_mut();
+    let mut set = |name: HeaderName, value: &'static str| {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    };
+    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    if is_html {
+        set(header::X_FRAME_OPTIONS, "DENY");
+        set(header::REFERRER_POLICY, "no-referrer");
+        // A page that has scripts says itself which.
+        set(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
+    }
+}
