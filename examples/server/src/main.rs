@@ -12,6 +12,7 @@ mod guard;
 mod log;
 mod metrics;
 mod models;
+mod openapi;
 mod routes;
 mod server;
 mod sse;

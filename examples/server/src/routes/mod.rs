@@ -8,6 +8,7 @@ mod completions;
 mod embeddings;
 mod health;
 mod metrics;
+mod page;
 mod rerank;
 mod stream;
 mod tokenize;
@@ -25,6 +26,7 @@ pub(crate) fn all(app: Arc<App>) -> Router {
         .merge(embeddings::routes())
         .merge(health::routes())
         .merge(metrics::routes())
+        .merge(page::routes())
         .merge(rerank::routes())
         .merge(tokenize::routes())
         .with_state(app)
