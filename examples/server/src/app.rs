@@ -7,6 +7,7 @@ use serde_json::{json, Value};
 
 use crate::cli::Config;
 use crate::fluid::{Engine, Result};
+use crate::kept::Kept;
 use crate::metrics::Metrics;
 use crate::models::Models;
 
@@ -15,6 +16,7 @@ pub(crate) struct App {
     pub(crate) engine: Engine,
     pub(crate) models: Arc<Models>,
     pub(crate) metrics: Metrics,
+    pub(crate) kept: Kept,
     pub(crate) started: Instant,
 }
 
@@ -23,7 +25,7 @@ impl App {
         let engine = Engine::new(&options(&config))?;
         let models = Arc::new(Models::new(engine.clone(), config.clone()));
         let (metrics, started) = (Metrics::new(), Instant::now());
-        Ok(Arc::new(Self { config, engine, models, metrics, started }))
+        Ok(Arc::new(Self { config, engine, models, kept: Kept::default(), metrics, started }))
     }
 }
 

@@ -9,6 +9,7 @@ mod error;
 mod fluid;
 mod folders;
 mod guard;
+mod kept;
 mod log;
 mod metrics;
 mod models;

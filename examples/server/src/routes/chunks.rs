@@ -244,4 +244,4 @@ pub(super) fn whole(shape: Shape, model: &str, results: &[String]) -> Value {
 
 #[cfg(test)]
 #[path = "chunks_tests.rs"]
-mod tests;
+pub(super) mod tests;

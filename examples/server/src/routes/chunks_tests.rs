@@ -1,10 +1,11 @@
 //! Chunks are valid JSON whatever the text, and in OpenAI's order.
 
 use axum::response::sse::Event as Frame;
+use axum::response::IntoResponse;
 
 use super::*;
 
-fn event(kind: Kind, choice: i32, text: &str, json: &str) -> Event {
+pub(in crate::routes) fn event(kind: Kind, choice: i32, text: &str, json: &str) -> Event {
     let (text, json) = (text.to_owned(), json.to_owned());
     Event { kind, choice, text, json, start: 0.0, end: 0.0, progress: 0.0 }
 }
@@ -13,15 +14,19 @@ fn chunks(shape: Shape, usage: bool, jobs: usize, n: usize) -> Chunks {
     Chunks::new(shape, "a \"model\"", Streaming { usage }, jobs, n)
 }
 
-/// What the client reads: the data of each event.
-fn read(out: Out) -> Vec<Value> {
+/// What the client reads: the lines of each event.
+pub(in crate::routes) fn frames(out: Out) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let frames = futures_util::stream::iter(out.into_iter().map(Ok::<Frame, std::io::Error>));
-    use axum::response::IntoResponse;
     let body = axum::response::Sse::new(frames).into_response().into_body();
     let bytes = runtime.block_on(axum::body::to_bytes(body, usize::MAX)).expect("a body");
     let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
-    let data = text.split_terminator("\n\n").map(|frame| {
+    text.split_terminator("\n\n").map(str::to_owned).collect()
+}
+
+/// The data of each event.
+fn read(out: Out) -> Vec<Value> {
+    let data = frames(out).into_iter().map(|frame| {
         let data = frame.strip_prefix("data: ").expect("one line of data");
         if data == "[DONE]" {
             json!(data)

@@ -10,6 +10,7 @@ mod health;
 mod metrics;
 mod page;
 mod rerank;
+mod responses;
 mod stream;
 mod tokenize;
 
@@ -28,6 +29,7 @@ pub(crate) fn all(app: Arc<App>) -> Router {
         .merge(metrics::routes())
         .merge(page::routes())
         .merge(rerank::routes())
+        .merge(responses::routes())
         .merge(tokenize::routes())
         .with_state(app)
 }

@@ -91,6 +91,20 @@ pub(super) async fn awaited(model: &str, mut job: Job) -> ApiResult<String> {
     result(job.end().await)
 }
 
+/// Has `writer` make of a job what nobody waits for event by event.
+pub(super) async fn written(model: &str, mut job: Job, writer: &mut impl Writer) -> ApiResult<()> {
+    let mut out = Out::new();
+    while let Some(event) = job.next().await {
+        match event.kind {
+            Kind::Notice => log::warning!("{model}: {}", event.text),
+            _ => writer.event(0, event, &mut out),
+        }
+        out.clear();
+    }
+    writer.end(0, &result(job.end().await)?, &mut out);
+    Ok(())
+}
+
 fn result(end: End) -> ApiResult<String> {
     if end.status == FLUID_CANCELLED {
         let message = "the request was cancelled: its model is unloaded, or the server ends";
