@@ -19,7 +19,8 @@ use values::{count, minutes, origin, switch, variable};
 /// The command line is Fluid Server's. An option that has a variable is set by it where it is not given; an empty
 /// variable counts as none.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "fluid-server", version, max_term_width = 100, after_help = VARIABLES)]
+#[command(name = "fluid-server", version, after_help = VARIABLES)]
+#[command(max_term_width = 100, args_override_self = true)]
 pub(crate) struct Config {
     /// Address to listen on; others than 127.0.0.1 and ::1 can be reached from outside: give a key then
     #[arg(long, default_value = "127.0.0.1", env = "FLUID_HOST", hide_env_values = true)]

@@ -75,7 +75,8 @@ impl Connections {
         let io = TokioIo::new(Patient::new(stream, self.patience));
         let mut builder = Builder::new();
         // Also how long a connection may be idle.
-        builder.timer(TokioTimer::new()).header_read_timeout(self.patience).max_buf_size(HEAD);
+        builder.timer(TokioTimer::new()).header_read_timeout(self.patience);
+        builder.max_header_size(HEAD).max_buf_size(2 * HEAD);
         let service = TowerToHyperService::new(self.router.clone());
         let connection = builder.serve_connection(io, service);
         let mut ending = self.ending.subscribe();
