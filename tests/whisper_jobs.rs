@@ -2,10 +2,14 @@
 #![cfg(feature = "openvino")]
 #![allow(clippy::print_stderr, reason = "prints what it measured")]
 
+#[path = "support/dice.rs"]
+mod dice;
 mod support;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use dice::Dice;
 use fluid::ffi::*;
 use serde_json::{json, Value};
 #[cfg(target_os = "linux")]
@@ -135,6 +139,68 @@ fn a_deadline_comes_in_time() {
         }
         report("deadline", worst);
     });
+}
+
+/// What a request of [`kinds`] asks for, and how often the speech is in its sound.
+type Kind = (Value, usize);
+
+/// Requests whose steps are of many shapes: rows, tokens at once, tokens before.
+fn kinds(dice: &mut Dice) -> Vec<Kind> {
+    let exactly = json!({"language": "en", "temperature": [0], "vad_filter": false,
+                         "response_format": "verbose_json"});
+    let with = |field: &str, value: Value| {
+        let mut request = exactly.clone();
+        request[field] = value;
+        request
+    };
+    let told = ["Ask not. "; 12][..1 + dice.below(12)].concat();
+    vec![
+        (exactly.clone(), 1),
+        (with("language", Value::Null), 1),
+        (with("prompt", json!(told)), 1),
+        (with("timestamp_granularities", json!(["word"])), 1),
+        (with("vad_filter", json!(true)), 2 + dice.below(2)),
+    ]
+}
+
+/// With `FLUID_SOAK=full` some hundred times.
+#[test]
+fn what_is_heard_after_a_cancel_is_what_was_heard_before() {
+    let is_full = std::env::var("FLUID_SOAK").is_ok_and(|length| length == "full");
+    let rounds = if is_full { 300 } else { 6 };
+    for name in [STATEFUL, STATELESS] {
+        with_model(name, |model| cancel_and_hear(name, model, rounds));
+    }
+}
+
+fn cancel_and_hear(name: &str, model: &Model, rounds: u32) {
+    // Nothing is ever cancelled here.
+    let engine = Engine::new("");
+    let calm = engine.load(&model_path(name), "");
+    let mut dice = Dice::new(5);
+    let mut known: BTreeMap<String, String> = BTreeMap::new();
+    for round in 0..rounds {
+        let mut cancelled = kinds(&mut dice);
+        cancelled.push((json!({"temperature": [0.7], "best_of": 3, "seed": 1}), 1));
+        let (request, times) = &cancelled[dice.below(cancelled.len())];
+        let (whole, parts) = kinds(&mut dice).remove(dice.below(5));
+        let sound = windows(parts);
+        let hear = || calm.hear(Sound::Samples(&sound), &whole).body;
+        let before = known.entry(format!("{whole} {parts}")).or_insert_with(hear);
+        let start =
+            |sound: &[f32], request| model.start_transcription(Sound::Samples(sound), request);
+        let job = start(&windows(*times), request);
+        let beside = dice.one_in(3).then(|| start(&sound, &whole));
+        let pause = 0.05 + 0.6 * *times as f64 * scattered(round);
+        cancel_after(&job, Duration::from_secs_f64(pause));
+        let after = start(&sound, &whole);
+        for (when, job) in beside.iter().map(|job| ("beside", job)).chain([("after", &after)]) {
+            let end = job.read().pop().expect("a final event");
+            let what = format!("{name}, round {round}: {whole} {when} {request}");
+            assert_eq!((end.status, &*end.text), (FLUID_OK, ""), "{what}");
+            assert_eq!(&end.json, before, "{what}");
+        }
+    }
 }
 
 /// An hour with speech in its first minutes and near the end.

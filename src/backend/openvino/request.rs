@@ -12,7 +12,7 @@ use super::tensor::{Element, Tensor, View};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long [`Request::run`] waits before it asks again whether to go on.
-const SLICE: Duration = Duration::from_millis(10);
+pub(super) const SLICE: Duration = Duration::from_millis(10);
 
 /// What [`Request::wait`] saw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,19 +155,6 @@ impl Request {
         }
         self.start()?;
         self.finish(go_on)
-    }
-
-    /// Runs an inference to its end whatever `go_on` says meanwhile; false, and nothing ran, where it says no at
-    /// first. For graphs whose shapes change from run to run: what a cancelled run has already told the graph
-    /// of its shapes, OpenVINO (2026.4.1) does not tell the next one again, which then fails or reads what is stale.
-    pub fn run_whole(&mut self, go_on: &dyn Fn() -> bool) -> Result<bool> {
-        if !go_on() {
-            self.idle()?;
-            return Ok(false);
-        }
-        self.start()?;
-        while self.wait(SLICE)? == Wait::Pending {}
-        Ok(true)
     }
 
     /// Waits for a started inference, asking `go_on` every 10 ms; answers as [`run`](Self::run).

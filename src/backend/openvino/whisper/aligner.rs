@@ -6,18 +6,18 @@ use std::fs::File;
 use std::io::Read as _;
 
 use super::super::compiler::{Compiler, BEAMS};
-use super::super::native::Compiled;
 use super::super::request::Request;
 use super::decoder::{fill_states, fill_tokens};
 use super::files::Network;
 use super::ir::{self, Ir, Scale};
+use super::steps::{Sizes, Steps};
 use crate::backend::{Encoded, GoOn, Scores};
 use crate::error::{Error, ErrorKind, Result};
 use crate::speech::attention::{self, HeadShape};
 use crate::speech::Vocabulary;
 
 pub(super) struct Aligner {
-    compiled: Compiled,
+    steps: Steps,
     /// Layers with the heads in them that align, as the model's makers chose them.
     layers: Vec<(usize, Vec<usize>)>,
     /// What query times key is multiplied with; `None`: one over the root of their width.
@@ -38,8 +38,8 @@ impl Aligner {
         let scale = exposed.scale.map(|scale| read_scale(network, scale)).transpose()?;
         let layers = alignment_heads(vocabulary, exposed.layers)?;
         let model = compiler.read_text(&exposed.xml, &network.bin)?;
-        let compiled = compiler.compile(&model)?;
-        Ok(Self { compiled, layers, scale })
+        let steps = Steps::new(compiler.compile(&model)?, compiler);
+        Ok(Self { steps, layers, scale })
     }
 
     /// Scores of `tokens` against the first `frames` of `window`. `None`: stopped.
@@ -51,7 +51,8 @@ impl Aligner {
         go_on: GoOn<'_>,
     ) -> Result<Option<Scores>> {
         let mut request = self.request(window, tokens)?;
-        if !request.run_whole(go_on)? {
+        let sizes = Sizes { rows: 1, width: tokens.len(), past: 0, frames: window.frames };
+        if !self.steps.run(&mut request, sizes, go_on)? {
             return Ok(None);
         }
         let frames = frames.min(window.frames);
@@ -76,10 +77,11 @@ impl Aligner {
     }
 
     fn request(&self, window: &Encoded, tokens: &[u32]) -> Result<Request> {
-        let mut request = self.compiled.request()?;
+        let compiled = self.steps.compiled();
+        let mut request = compiled.request()?;
         fill_tokens(&mut request, 1, tokens)?;
         fill_states(&mut request, &[window])?;
-        if self.compiled.inputs().iter().any(|port| port.name == BEAMS) {
+        if compiled.inputs().iter().any(|port| port.name == BEAMS) {
             request.fill_input(BEAMS, &[1], |beam: &mut [i32]| beam.fill(0))?;
         }
         Ok(request)

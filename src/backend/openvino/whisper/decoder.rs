@@ -8,6 +8,7 @@ use super::super::native::Compiled;
 use super::super::request::Request;
 use super::super::tensor::Tensor;
 use super::files::Files;
+use super::steps::{Sizes, Steps, PAST};
 use crate::backend::{Encoded, GoOn};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -16,16 +17,16 @@ pub(super) const STATES: &str = "encoder_hidden_states";
 const LOGITS: &str = "logits";
 
 pub(super) struct Decoder {
-    first: Compiled,
+    first: Steps,
     /// Of a stateless model: the decoder for all tokens but the first ones.
-    with_past: Option<Compiled>,
+    with_past: Option<Steps>,
 }
 
 impl Decoder {
     pub(super) fn load(compiler: &Compiler, files: &Files) -> Result<Self> {
         let model = compiler.read(&files.decoder.xml)?;
         let stateful = compiler::is_stateful(&model);
-        let first = compiler.compile(&model)?;
+        let first = Steps::new(compiler.compile(&model)?, compiler);
         if stateful {
             return Ok(Self { first, with_past: None });
         }
@@ -37,7 +38,7 @@ impl Decoder {
             Error::new(ErrorKind::NotFound, message)
         })?;
         let with_past = compiler.compile(&compiler.read(&network.xml)?)?;
-        Ok(Self { first, with_past: Some(with_past) })
+        Ok(Self { first, with_past: Some(Steps::new(with_past, compiler)) })
     }
 
     pub(super) fn is_stateful(&self) -> bool {
@@ -47,7 +48,7 @@ impl Decoder {
     /// Begins a text for each of `windows`.
     pub(super) fn texts(&self, windows: &[&Encoded]) -> Result<Texts> {
         // A request that was never run has an empty KV cache; the C interface cannot empty one.
-        let mut request = self.first.request()?;
+        let mut request = self.first.compiled().request()?;
         fill_states(&mut request, windows)?;
         let rows = windows.len();
         if self.is_stateful() {
@@ -55,7 +56,9 @@ impl Decoder {
                 beams.iter_mut().zip(0i32..).for_each(|(beam, row)| *beam = row);
             })?;
         }
-        Ok(Texts { request, spare: None, rows, width: 0, past: 0, row: Vec::new() })
+        let frames = windows.first().map_or(0, |window| window.frames);
+        let sizes = Sizes { rows, width: 0, past: 0, frames };
+        Ok(Texts { request, spare: None, sizes, row: Vec::new() })
     }
 }
 
@@ -99,11 +102,8 @@ pub(super) struct Texts {
     /// Of a stateless model: the other of two requests that take turns, since one's outputs are
     /// the other's inputs.
     spare: Option<Request>,
-    rows: usize,
-    /// Tokens of each row in the last step.
-    width: usize,
-    /// Tokens of each row before them.
-    past: usize,
+    /// Of the last step; its width is 0 before the first one.
+    sizes: Sizes,
     row: Vec<f32>,
 }
 
@@ -115,19 +115,21 @@ impl Texts {
         tokens: &[u32],
         go_on: GoOn<'_>,
     ) -> Result<bool> {
-        if self.rows == 0 || tokens.is_empty() || tokens.len() % self.rows != 0 {
+        let rows = self.sizes.rows;
+        if rows == 0 || tokens.is_empty() || tokens.len() % rows != 0 {
             return Err(Error::new(ErrorKind::Internal, "tokens for another number of rows"));
         }
-        if let (Some(with_past), true) = (&decoder.with_past, self.width > 0) {
-            self.turn(with_past)?;
-        }
-        self.past += self.width;
-        self.width = tokens.len() / self.rows;
-        fill_tokens(&mut self.request, self.rows, tokens)?;
-        match &decoder.with_past {
-            Some(_) => self.request.run(go_on),
-            None => self.request.run_whole(go_on),
-        }
+        let steps = match &decoder.with_past {
+            Some(with_past) if self.sizes.width > 0 => {
+                self.turn(with_past.compiled())?;
+                with_past
+            }
+            _ => &decoder.first,
+        };
+        self.sizes.past += self.sizes.width;
+        self.sizes.width = tokens.len() / rows;
+        fill_tokens(&mut self.request, rows, tokens)?;
+        steps.run(&mut self.request, self.sizes, go_on)
     }
 
     /// Hands the KV cache of the last step to the request of the next one.
@@ -137,7 +139,7 @@ impl Texts {
             None => with_past_request(with_past)?,
         };
         for port in with_past.inputs() {
-            let Some(name) = port.name.strip_prefix("past_key_values.") else { continue };
+            let Some(name) = port.name.strip_prefix(PAST) else { continue };
             // The encoder's part comes with the first step only, and stays as it is.
             let past = match self.request.input(&port.name) {
                 Some(past) if name.contains(".encoder.") => past,
@@ -149,7 +151,7 @@ impl Texts {
             next.set_input(&port.name, past)?;
         }
         let before = std::mem::replace(&mut self.request, next);
-        self.spare = (self.past > 0).then_some(before);
+        self.spare = (self.sizes.past > 0).then_some(before);
         Ok(())
     }
 

@@ -7,6 +7,7 @@ mod estimate;
 mod files;
 mod ir;
 mod session;
+mod steps;
 
 use std::path::Path;
 use std::sync::Arc;
