@@ -181,7 +181,7 @@ fn log_probabilities_of_a_chat_are_those_of_the_raw_logits() {
         assert_eq!(entry["token"], json!(vocabulary.text(&[token])));
         assert_eq!(event.logprob, entry["logprob"].as_f64().expect("a number") as f32);
         let delta: Value = serde_json::from_str(&event.json).expect("JSON");
-        assert_eq!(delta, json!({"content": [entry]}));
+        assert_eq!(delta, json!({"content": [entry], "refusal": null}));
         check_top(&entry["top_logprobs"], &expected, &vocabulary);
         plain.decode(&sequence(&[token], 0, prompt.len() + index));
     }

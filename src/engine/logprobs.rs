@@ -101,7 +101,10 @@ fn text(bytes: &[u8]) -> String {
 /// OpenAI's `logprobs` for `tokens`.
 pub(super) fn to_json(tokens: &[Logprob], shape: Shape) -> Value {
     match shape {
-        Shape::Chat => json!({"content": tokens.iter().map(chat_entry).collect::<Vec<_>>()}),
+        Shape::Chat => {
+            let content: Vec<Value> = tokens.iter().map(chat_entry).collect();
+            json!({"content": content, "refusal": null})
+        }
         Shape::Text => {
             let all = |part: &dyn Fn(&Logprob) -> Value| tokens.iter().map(part).collect::<Value>();
             json!({
