@@ -5,6 +5,8 @@
 
 mod app;
 mod cli;
+mod devices;
+mod downloads;
 mod error;
 mod fluid;
 mod folders;
@@ -17,6 +19,7 @@ mod openapi;
 mod routes;
 mod server;
 mod sse;
+mod warm_up;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -55,6 +55,7 @@ async fn serve(config: Config) -> Result<(), String> {
     let app = App::new(config).map_err(|failure| failure.message)?;
     let guard = Guard::new(&app, address.ip());
     let router = guard.around(routes::all(Arc::clone(&app)));
+    app.begin();
     log::info!("listening on http://{address}");
     if !address.ip().is_loopback() && app.config.api_key.is_none() {
         log::warning!("whoever reaches {address} may use the server: give it an --api-key");

@@ -1,5 +1,6 @@
 //! What is answered at which path; each file has the routes of one noun.
 
+mod audio;
 mod base64;
 mod body;
 mod chat;
@@ -8,6 +9,7 @@ mod completions;
 mod embeddings;
 mod health;
 mod metrics;
+mod models;
 mod page;
 mod rerank;
 mod responses;
@@ -22,11 +24,13 @@ use crate::app::App;
 
 pub(crate) fn all(app: Arc<App>) -> Router {
     Router::new()
+        .merge(audio::routes())
         .merge(chat::routes())
         .merge(completions::routes())
         .merge(embeddings::routes())
         .merge(health::routes())
         .merge(metrics::routes())
+        .merge(models::routes())
         .merge(page::routes())
         .merge(rerank::routes())
         .merge(responses::routes())

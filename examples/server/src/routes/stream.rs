@@ -73,6 +73,8 @@ fn of(job: Job, index: usize, model: String) -> BoxStream<'static, (usize, Said)
         while let Some(event) = job.next().await {
             match event.kind {
                 Kind::Notice => log::warning!("{model}: {}", event.text),
+                // It says nothing, and what is wrong may come next.
+                Kind::Progress if event.progress == 0.0 => {}
                 _ => return Some(((index, Said::Event(event)), Some((job, model)))),
             }
         }

@@ -1,0 +1,38 @@
+//! The devices that models can run on, asked for once: drivers may be slow.
+#![forbid(unsafe_code)]
+
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use crate::fluid::Engine;
+use crate::log;
+
+/// What was found, when it was.
+#[derive(Default)]
+pub(crate) struct Devices(OnceLock<Vec<String>>);
+
+impl Devices {
+    /// Asks both backends.
+    pub(crate) async fn ask(&self, engine: &Engine) {
+        match engine.ask(Engine::devices).await {
+            Ok(found) => drop(self.0.set(ids(&found))),
+            Err(failure) => log::warning!("the devices are not known: {failure}"),
+        }
+    }
+
+    /// Their ids, such as "CPU" and "GPU.0"; empty until they are known.
+    pub(crate) fn ids(&self) -> &[String] {
+        self.0.get().map_or(&[], Vec::as_slice)
+    }
+}
+
+fn ids(found: &Value) -> Vec<String> {
+    let devices = found["devices"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut ids: Vec<String> =
+        devices.iter().filter_map(|device| device["id"].as_str()).map(str::to_owned).collect();
+    ids.sort_unstable();
+    // Both backends have the CPU.
+    ids.dedup();
+    ids
+}
