@@ -32,10 +32,10 @@ async fn create(State(app): State<Arc<App>>, body: Body) -> ApiResult<Response> 
     let job = model.generate(&body.text)?;
     if let Some(streaming) = streaming {
         let chunks = Chunks::new(Shape::Chat, &id, streaming, 1, choices(&body.fields));
-        return stream::respond(&id, vec![job], chunks).await;
+        return stream::respond(&app, &id, vec![job], chunks).await;
     }
-    let result = stream::awaited(&id, job).await?;
-    Ok(Json(whole(Shape::Chat, &id, &[result])).into_response())
+    let result = stream::awaited(&app, &id, job).await?;
+    Ok(Json(whole(Shape::Chat, &id, vec![result])).into_response())
 }
 
 /// How many answers a request asks for; the library has checked it.

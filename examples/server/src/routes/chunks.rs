@@ -159,9 +159,8 @@ impl Writer for Chunks {
         }));
     }
 
-    fn end(&mut self, job: usize, result: &str, out: &mut Out) {
+    fn end(&mut self, job: usize, result: &Value, out: &mut Out) {
         self.running = self.running.saturating_sub(1);
-        let result: Value = serde_json::from_str(result).unwrap_or_default();
         add(&mut self.usage, &result["usage"]);
         if self.begun.len() == self.n {
             self.timings = result["timings"].clone();
@@ -214,11 +213,11 @@ fn add(sum: &mut Value, more: &Value) {
 }
 
 /// The whole answer of results that have `n` choices each, under the model's own name.
-pub(super) fn whole(shape: Shape, model: &str, results: &[String]) -> Value {
-    let parsed = results.iter().map(|result| serde_json::from_str(result).unwrap_or_default());
-    let mut parsed = parsed.collect::<Vec<Value>>().into_iter();
-    let mut answer = parsed.next().unwrap_or_default();
-    for mut more in parsed {
+pub(super) fn whole(shape: Shape, model: &str, results: Vec<Value>) -> Value {
+    let is_alone = results.len() == 1;
+    let mut results = results.into_iter();
+    let mut answer = results.next().unwrap_or_default();
+    for mut more in results {
         let usage = more["usage"].take();
         add(&mut answer["usage"], &usage);
         if let (Value::Array(choices), Value::Array(more)) =
@@ -235,7 +234,7 @@ pub(super) fn whole(shape: Shape, model: &str, results: &[String]) -> Value {
             choice["message"]["refusal"] = Value::Null;
         }
     }
-    if let (Some(fields), true) = (answer.as_object_mut(), results.len() > 1) {
+    if let (Some(fields), true) = (answer.as_object_mut(), !is_alone) {
         // They are those of the first prompt alone.
         fields.shift_remove("timings");
     }

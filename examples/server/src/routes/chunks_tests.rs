@@ -37,14 +37,14 @@ fn read(out: Out) -> Vec<Value> {
     data.collect()
 }
 
-fn result(reasons: &[&str]) -> String {
+fn result(reasons: &[&str]) -> Value {
     let choices: Vec<Value> =
         reasons.iter().map(|reason| json!({"finish_reason": reason})).collect();
     let usage = json!({
         "prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7,
         "prompt_tokens_details": {"cached_tokens": 1},
     });
-    json!({"choices": choices, "usage": usage, "timings": {"predicted_n": 4}}).to_string()
+    json!({"choices": choices, "usage": usage, "timings": {"predicted_n": 4}})
 }
 
 #[test]
@@ -150,8 +150,8 @@ fn prompts_side_by_side_are_choices() {
     assert_eq!((&usage["prompt_tokens"], &usage["total_tokens"]), (&json!(6), &json!(14)));
     assert_eq!(usage["prompt_tokens_details"]["cached_tokens"], 2);
 
-    let results = [result(&["stop"]), result(&["length"])];
-    let whole = whole(Shape::Text, "m", &results);
+    let results = vec![result(&["stop"]), result(&["length"])];
+    let whole = whole(Shape::Text, "m", results);
     assert_eq!(whole["choices"][1], json!({"finish_reason": "length", "index": 1}));
     assert_eq!((&whole["usage"]["total_tokens"], &whole["model"]), (&json!(14), &json!("m")));
     assert!(whole.get("timings").is_none());

@@ -37,10 +37,10 @@ async fn create(State(app): State<Arc<App>>, body: Body) -> ApiResult<Response> 
     if let Some(streaming) = streaming {
         let n = choices(&body.fields);
         let chunks = Chunks::new(Shape::Text, &id, streaming, jobs.len(), n);
-        return stream::respond(&id, jobs, chunks).await;
+        return stream::respond(&app, &id, jobs, chunks).await;
     }
-    let results = try_join_all(jobs.into_iter().map(|job| stream::awaited(&id, job))).await?;
-    Ok(Json(whole(Shape::Text, &id, &results)).into_response())
+    let results = try_join_all(jobs.into_iter().map(|job| stream::awaited(&app, &id, job))).await?;
+    Ok(Json(whole(Shape::Text, &id, results)).into_response())
 }
 
 /// A request for each prompt.

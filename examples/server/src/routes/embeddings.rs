@@ -8,14 +8,16 @@ use axum::http::{header, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use base64::engine::general_purpose::STANDARD;
+use base64::Engine;
 use serde_json::{json, Map, Value};
 
-use super::base64;
 use super::body::{self, Body};
 use super::chunks::quoted;
+use super::stream;
 use crate::app::App;
 use crate::error::{ApiError, ApiResult};
-use crate::fluid::End;
+use crate::fluid::{End, Failure};
 use crate::models::{Purpose, State as ModelState};
 
 /// A model that generates text can embed too, where its file says how.
@@ -32,13 +34,8 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/v1/embeddings/info", get(info))
 }
 
-/// Whether the server embeds at all.
-fn is_enabled(_app: &App) -> bool {
-    true
-}
-
 fn check_enabled(app: &App) -> ApiResult<()> {
-    if is_enabled(app) {
+    if app.config.enable_embeddings {
         return Ok(());
     }
     let message = "Embeddings functionality is disabled: set FLUID_ENABLE_EMBEDDINGS=true";
@@ -81,13 +78,46 @@ fn in_batch(value: Value) -> ApiResult<Vec<Body>> {
 
 async fn embed(app: &App, body: &Body) -> ApiResult<String> {
     let (id, model) = app.models.get(&PURPOSES, body.model()?).await?;
-    let end = model.embed(&body.text)?.end().await.worked()?;
-    Ok(answer(&id, &end, body.fields.get("encoding_format") == Some(&json!("base64"))))
+    let job = model.embed(&body.text).map_err(about_input)?;
+    let end = job.end().await.worked().map_err(about_input)?;
+    let result: Value = serde_json::from_str(&end.result).unwrap_or_default();
+    stream::count(app, &result);
+    Ok(answer(
+        &id,
+        &end,
+        &result["usage"],
+        body.fields.get("encoding_format") == Some(&json!("base64")),
+    ))
+}
+
+/// The fields of requests for vectors and rankings.
+const FIELDS: [&str; 10] = [
+    "deadline_ms",
+    "dimensions",
+    "documents",
+    "encoding_format",
+    "input",
+    "normalize",
+    "pooling",
+    "query",
+    "top_n",
+    "truncate",
+];
+
+/// A message begins with the field at fault, or with the name of a model that cannot do what is asked.
+pub(super) fn about_input(failure: Failure) -> ApiError {
+    let mut error = ApiError::from(failure);
+    let is_field = |path: &str| FIELDS.contains(&path.split(['.', '[']).next().unwrap_or_default());
+    if error.status == StatusCode::UNPROCESSABLE_ENTITY
+        && !error.param.as_deref().is_some_and(is_field)
+    {
+        error.param = Some("model".into());
+    }
+    error
 }
 
 /// OpenAI's list of vectors, as text: they are most of it.
-fn answer(model: &str, end: &End, as_base64: bool) -> String {
-    let result: Value = serde_json::from_str(&end.result).unwrap_or_default();
+fn answer(model: &str, end: &End, usage: &Value, as_base64: bool) -> String {
     let mut answer = String::from(r#"{"object":"list","data":["#);
     for (index, vector) in end.floats.chunks_exact(end.dimensions.max(1)).enumerate() {
         let comma = if index == 0 { "" } else { "," };
@@ -95,7 +125,7 @@ fn answer(model: &str, end: &End, as_base64: bool) -> String {
         answer.push_str(r#"{"object":"embedding","embedding":"#);
         if as_base64 {
             let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
-            answer.push_str(&quoted(&base64::encode(&bytes)));
+            answer.push_str(&quoted(&STANDARD.encode(&bytes)));
         } else {
             // Numbers only.
             answer.push_str(&serde_json::to_string(vector).unwrap_or_default());
@@ -103,8 +133,8 @@ fn answer(model: &str, end: &End, as_base64: bool) -> String {
         answer.push_str(&format!(r#","index":{index}}}"#));
     }
     let usage = json!({
-        "prompt_tokens": result["usage"]["prompt_tokens"],
-        "total_tokens": result["usage"]["total_tokens"],
+        "prompt_tokens": usage["prompt_tokens"],
+        "total_tokens": usage["total_tokens"],
     });
     answer.push_str(&format!(r#"],"model":{},"usage":{usage}}}"#, quoted(model)));
     answer
@@ -144,7 +174,7 @@ async fn info(State(app): State<Arc<App>>) -> ApiResult<Json<Value>> {
         }
     }
     Ok(Json(json!({
-        "enabled": is_enabled(&app),
+        "enabled": app.config.enable_embeddings,
         "available_models": {"text": ids},
         "warmup_status": {"in_progress": !loading.is_null(), "current_task": loading},
         "loaded_models": {"text": loaded},
@@ -161,19 +191,21 @@ mod tests {
         let end = End {
             status: 0,
             message: String::new(),
-            result: r#"{"usage":{"prompt_tokens":3,"total_tokens":3}}"#.into(),
+            result: String::new(),
             floats: vec![0.1, -1.0, 2.5, 1e-8],
             dimensions: 2,
             model: None,
         };
-        let floats: Value = serde_json::from_str(&answer("a\"b", &end, false)).expect("JSON");
+        let usage = json!({"prompt_tokens": 3, "total_tokens": 3});
+        let floats: Value =
+            serde_json::from_str(&answer("a\"b", &end, &usage, false)).expect("JSON");
         assert_eq!(floats["model"], "a\"b");
-        assert_eq!(floats["usage"], json!({"prompt_tokens": 3, "total_tokens": 3}));
+        assert_eq!(floats["usage"], usage);
         assert_eq!(floats["data"][1]["index"], 1);
         let read = floats["data"][1]["embedding"].as_array().expect("an array");
         let read: Vec<f32> = read.iter().filter_map(Value::as_f64).map(|one| one as f32).collect();
         assert_eq!(read, [2.5, 1e-8]);
-        let bytes: Value = serde_json::from_str(&answer("m", &end, true)).expect("JSON");
+        let bytes: Value = serde_json::from_str(&answer("m", &end, &usage, true)).expect("JSON");
         // 0.1 and -1 as Python's base64 and struct have them.
         assert_eq!(bytes["data"][0]["embedding"], "zczMPQAAgL8=");
     }

@@ -1,7 +1,6 @@
 //! What is answered at which path; each file has the routes of one noun.
 
 mod audio;
-mod base64;
 mod body;
 mod chat;
 mod chunks;

@@ -9,20 +9,27 @@ use axum::{Json, Router};
 use serde_json::{json, Value};
 
 use super::body::Body;
+use super::embeddings::about_input;
+use super::stream;
 use crate::app::App;
 use crate::error::ApiResult;
 use crate::models::Purpose;
 
 pub(super) fn routes() -> Router<Arc<App>> {
-    let paths = ["/v1/rerank", "/v1/reranking", "/rerank", "/reranking"];
-    paths.iter().fold(Router::new(), |router, path| router.route(path, post(create)))
+    Router::new()
+        .route("/v1/rerank", post(create))
+        .route("/v1/reranking", post(create))
+        .route("/rerank", post(create))
+        .route("/reranking", post(create))
 }
 
 async fn create(State(app): State<Arc<App>>, body: Body) -> ApiResult<Json<Value>> {
     let purposes = [Purpose::Embedding, Purpose::Llm];
     let (id, model) = app.models.get(&purposes, body.model()?).await?;
-    let result = model.rerank(&body.text)?.end().await.worked()?.result;
-    let result: Value = serde_json::from_str(&result).unwrap_or_default();
+    let job = model.rerank(&body.text).map_err(about_input)?;
+    let end = job.end().await.worked().map_err(about_input)?;
+    let result: Value = serde_json::from_str(&end.result).unwrap_or_default();
+    stream::count(&app, &result);
     Ok(Json(json!({
         "model": id,
         "object": "list",

@@ -4,13 +4,16 @@
 use std::collections::hash_map::RandomState;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::response::Response;
 use fluid::ffi::FLUID_CANCELLED;
 use futures_util::stream::{select_all, unfold, BoxStream};
 use futures_util::{Stream, StreamExt};
+use serde_json::Value;
 
+use crate::app::App;
 use crate::error::{ApiError, ApiResult};
 use crate::fluid::{End, Event, Failure, Job, Kind};
 use crate::log;
@@ -29,7 +32,7 @@ pub(super) trait Writer: Send + 'static {
     /// One of the jobs said something.
     fn event(&mut self, job: usize, event: Event, out: &mut Out);
     /// One of the jobs has ended well, with this result.
-    fn end(&mut self, job: usize, result: &str, out: &mut Out);
+    fn end(&mut self, job: usize, result: &Value, out: &mut Out);
     /// The answer ends with an error.
     fn fail(&mut self, error: ApiError, out: &mut Out);
     /// All jobs have ended.
@@ -39,18 +42,19 @@ pub(super) trait Writer: Send + 'static {
 /// What a job says.
 enum Said {
     Event(Event),
-    End(ApiResult<String>),
+    End(ApiResult<Value>),
 }
 
 /// Answers with the events that `writer` makes of `jobs`, which run side by side. Where the client leaves, the
 /// jobs are dropped, which frees their slots.
 pub(super) async fn respond(
+    app: &Arc<App>,
     model: &str,
     jobs: Vec<Job>,
     mut writer: impl Writer,
 ) -> ApiResult<Response> {
     let all = jobs.into_iter().enumerate();
-    let mut said = select_all(all.map(|(index, job)| of(job, index, model.to_owned())));
+    let mut said = select_all(all.map(|(index, job)| of(app, job, index, model.to_owned())));
     let first = tokio::time::timeout(PATIENCE, said.next()).await.ok().flatten();
     let mut ready = Out::new();
     if let Some((_, Said::End(Err(error)))) = first {
@@ -67,34 +71,40 @@ pub(super) async fn respond(
 }
 
 /// What `job` says, up to its end. Notices go to the log.
-fn of(job: Job, index: usize, model: String) -> BoxStream<'static, (usize, Said)> {
-    let said = unfold(Some((job, model)), move |state| async move {
-        let (mut job, model) = state?;
+fn of(app: &Arc<App>, job: Job, index: usize, model: String) -> BoxStream<'static, (usize, Said)> {
+    let state = Some((Arc::clone(app), job, model));
+    let said = unfold(state, move |state| async move {
+        let (app, mut job, model) = state?;
         while let Some(event) = job.next().await {
             match event.kind {
                 Kind::Notice => log::warning!("{model}: {}", event.text),
                 // It says nothing, and what is wrong may come next.
                 Kind::Progress if event.progress == 0.0 => {}
-                _ => return Some(((index, Said::Event(event)), Some((job, model)))),
+                _ => return Some(((index, Said::Event(event)), Some((app, job, model)))),
             }
         }
-        Some(((index, Said::End(result(job.end().await))), None))
+        Some(((index, Said::End(result(&app, job.end().await))), None))
     });
     said.boxed()
 }
 
 /// Waits for the result of a job whose events nobody wants.
-pub(super) async fn awaited(model: &str, mut job: Job) -> ApiResult<String> {
+pub(super) async fn awaited(app: &App, model: &str, mut job: Job) -> ApiResult<Value> {
     while let Some(event) = job.next().await {
         if event.kind == Kind::Notice {
             log::warning!("{model}: {}", event.text);
         }
     }
-    result(job.end().await)
+    result(app, job.end().await)
 }
 
 /// Has `writer` make of a job what nobody waits for event by event.
-pub(super) async fn written(model: &str, mut job: Job, writer: &mut impl Writer) -> ApiResult<()> {
+pub(super) async fn written(
+    app: &App,
+    model: &str,
+    mut job: Job,
+    writer: &mut impl Writer,
+) -> ApiResult<()> {
     let mut out = Out::new();
     while let Some(event) = job.next().await {
         match event.kind {
@@ -103,16 +113,24 @@ pub(super) async fn written(model: &str, mut job: Job, writer: &mut impl Writer)
         }
         out.clear();
     }
-    writer.end(0, &result(job.end().await)?, &mut out);
+    writer.end(0, &result(app, job.end().await)?, &mut out);
     Ok(())
 }
 
-fn result(end: End) -> ApiResult<String> {
+fn result(app: &App, end: End) -> ApiResult<Value> {
     if end.status == FLUID_CANCELLED {
         let message = "the request was cancelled: its model is unloaded, or the server ends";
         return Err(Failure { status: end.status, message: message.into() }.into());
     }
-    Ok(end.worked()?.result)
+    let result = serde_json::from_str(&end.worked()?.result).unwrap_or_default();
+    count(app, &result);
+    Ok(result)
+}
+
+/// Counts the tokens of a result.
+pub(super) fn count(app: &App, result: &Value) {
+    let tokens = |name: &str| result["usage"][name].as_u64().unwrap_or(0);
+    app.metrics.tokens(tokens("prompt_tokens"), tokens("completion_tokens"));
 }
 
 struct Answer<S, W> {

@@ -233,8 +233,7 @@ impl Writer for Output {
         }
     }
 
-    fn end(&mut self, _job: usize, result: &str, out: &mut Out) {
-        let result: Value = serde_json::from_str(result).unwrap_or_default();
+    fn end(&mut self, _job: usize, result: &Value, out: &mut Out) {
         let reason = result["choices"][0]["finish_reason"].as_str().unwrap_or_default();
         let cut_off = match reason {
             "stop" | "tool_calls" => None,

@@ -18,7 +18,7 @@ fn told(output: &mut Output, said: &[(Kind, &str, &str)], reason: &str) -> Vec<V
     }
     let usage = json!({"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7});
     let result = json!({"choices": [{"finish_reason": reason}], "usage": usage});
-    output.end(0, &result.to_string(), &mut out);
+    output.end(0, &result, &mut out);
     let told: Vec<Value> = frames(out)
         .into_iter()
         .map(|frame| {

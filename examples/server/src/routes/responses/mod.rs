@@ -41,9 +41,9 @@ async fn create(State(app): State<Arc<App>>, body: Body) -> ApiResult<Response> 
     let keeper = asked.store.then(|| Keeper { app: Arc::clone(&app), items });
     let mut output = Output::new(&id, asked, keeper);
     if streaming.is_some() {
-        return stream::respond(&id, vec![job], output).await.map_err(renamed);
+        return stream::respond(&app, &id, vec![job], output).await.map_err(renamed);
     }
-    stream::written(&id, job, &mut output).await.map_err(renamed)?;
+    stream::written(&app, &id, job, &mut output).await.map_err(renamed)?;
     Ok(Json(output.into_response()).into_response())
 }
 
