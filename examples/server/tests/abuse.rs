@@ -51,7 +51,11 @@ fn is_free(host: &Host) {
 
 #[test]
 fn two_hundred_clients_are_all_answered() {
-    let host = Host::with_smollm2(&["--workers", "4"]);
+    let workers = ["--workers", "4"];
+    let host = match full() {
+        true => Host::with_smollm2(&workers),
+        false => Host::with_script(SLOW, &workers),
+    };
     short_answer(&host);
     let request = stream(4);
     thread::scope(|scope| {
@@ -142,7 +146,8 @@ fn who_does_not_read_loses_the_answer_and_nobody_else_waits() {
         host.metric("fluid_http_connections ") == Some(1.0)
     });
     eprintln!("a reader that stalls is gone after {:?}", asked.elapsed());
-    assert_eq!(host.jobs(), 0.0);
+    is_free(&host);
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
     assert!(short_answer(&host) < Duration::from_secs(1));
     assert!(client.ends_within(Duration::from_secs(5)));
     assert!(!client.text().contains("[DONE]"), "cut off");

@@ -230,7 +230,8 @@ fn what_is_not_there_is_said_in_openais_shape() {
     let mut client = host.client();
     client.send("\u{1}\u{2}nonsense\r\n\r\n");
     assert_eq!(client.answer().status, 400);
-    let head = format!("GET /health HTTP/1.1\r\nHost: localhost\r\nx: {}\r\n\r\n", "y".repeat(100_000));
+    let head =
+        format!("GET /health HTTP/1.1\r\nHost: localhost\r\nx: {}\r\n\r\n", "y".repeat(100_000));
     let mut client = host.client();
     let _ = std::io::Write::write_all(&mut client.stream, head.as_bytes());
     assert_eq!(client.answer().status, 431);

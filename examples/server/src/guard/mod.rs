@@ -98,3 +98,62 @@ fn harden(response: &mut Response) {
         set(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use axum::body::to_bytes;
+    use axum::extract::Request;
+    use axum::routing::post;
+    use clap::Parser;
+    use hyper::service::Service;
+    use hyper_util::service::TowerToHyperService;
+
+    use super::*;
+    use crate::cli::Config;
+
+    /// What routes of a test answer to a request with a body of 100 bytes.
+    async fn asked(routes: Router) -> (u16, String) {
+        let folder = std::env::temp_dir();
+        let config = Config::parse_from([
+            "fluid-server".as_ref(),
+            "--model-path".as_ref(),
+            folder.as_os_str(),
+        ]);
+        let app = App::new(config).expect("an engine");
+        let guarded = Guard::new(&app, Ipv4Addr::LOCALHOST.into()).around(routes);
+        let request =
+            Request::post("/").header("host", "localhost").body(Body::from("x".repeat(100)));
+        let answer = TowerToHyperService::new(guarded).call(request.expect("a request")).await;
+        let (head, body) = answer.expect("an answer").into_parts();
+        let body = to_bytes(body, 1 << 20).await.expect("a body");
+        (head.status.as_u16(), String::from_utf8_lossy(&body).into_owned())
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer() {
+        let panics = || async {
+            if std::hint::black_box(true) {
+                panic!("as the test asks");
+            }
+        };
+        let (status, body) = asked(Router::new().route("/", post(panics))).await;
+        assert_eq!(status, 500);
+        assert!(
+            body.contains(r#""type":"server_error""#) && !body.contains("as the test asks"),
+            "{body}"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_extractors_refuse_has_openais_shape() {
+        let wants_json = |_: axum::Json<serde_json::Value>| async {};
+        let (status, body) = asked(Router::new().route("/", post(wants_json))).await;
+        assert_eq!(status, 415);
+        assert!(body.contains(r#""type":"invalid_request_error""#), "{body}");
+        let own = || async { ApiError::invalid("a", "a: is wrong") };
+        let (status, body) = asked(Router::new().route("/", post(own))).await;
+        assert_eq!((status, body.contains(r#""param":"a""#)), (400, true), "{body}");
+    }
+}

@@ -66,8 +66,10 @@ struct Page {
 
 impl Page {
     fn new(html: &'static str) -> Self {
-        let (script, style) =
-            (digest(between(html, "<script>", "</script>")), digest(between(html, "<style>", "</style>")));
+        let (script, style) = (
+            digest(between(html, "<script>", "</script>")),
+            digest(between(html, "<style>", "</style>")),
+        );
         let policy = format!(
             "default-src 'none'; script-src 'sha256-{script}'; style-src 'sha256-{style}'; connect-src 'self'; \
              img-src data:; media-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
