@@ -81,14 +81,6 @@ impl Engine {
         self.reader.adopt(job)
     }
 
-    /// What happens to models unasked, without an end.
-    pub(crate) fn events(&self) -> Result<Job> {
-        let mut job = null_mut();
-        // SAFETY: a place for the handle.
-        check(unsafe { fluid_engine_events(self.handle.0, &mut job) })?;
-        self.reader.adopt(job)
-    }
-
     /// `fluid_engine_info`: at once.
     pub(crate) fn info(&self) -> Result<Value> {
         let mut json = null_mut();

@@ -16,7 +16,6 @@ pub(crate) enum Kind {
     Notice,
     Reasoning,
     ToolCall,
-    Model,
     Other,
 }
 
@@ -28,10 +27,6 @@ pub(crate) struct Event {
     pub(crate) text: String,
     /// JSON, or empty.
     pub(crate) json: String,
-    /// Of a segment, in seconds.
-    pub(crate) start: f64,
-    /// Of a segment, in seconds.
-    pub(crate) end: f64,
     /// Of progress, from 0 to 1.
     pub(crate) progress: f64,
 }
@@ -91,8 +86,6 @@ pub(super) unsafe fn copy(event: *const fluid_event) -> Said {
         choice: event.choice,
         text,
         json,
-        start: event.start,
-        end: event.end,
         progress: event.progress,
     })
 }
@@ -106,7 +99,6 @@ fn kind(kind: fluid_event_kind) -> Kind {
         FLUID_EVENT_NOTICE => Kind::Notice,
         FLUID_EVENT_REASONING => Kind::Reasoning,
         FLUID_EVENT_TOOL_CALL => Kind::ToolCall,
-        FLUID_EVENT_MODEL => Kind::Model,
         _ => Kind::Other,
     }
 }

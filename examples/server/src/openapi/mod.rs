@@ -13,9 +13,6 @@ mod host;
 mod models;
 mod response;
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::LazyLock;
 
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -37,7 +34,8 @@ pub(crate) fn document() -> &'static str {
         title = "Fluid Server",
         description = "OpenAI's protocol over local models. Requests may have more fields than are listed here: those of \
             OpenAI's API that have a meaning here, and those of libfluid. A field that would change the answer in a way \
-            that is not supported is refused by its name.",
+            that is not supported is refused by its name. Some routes have their llama-server names too, such as \
+            `/tokenize` and `/models`.",
     ),
     paths(
         chat::chat, chat::complete, chat::tokenize, chat::detokenize,

@@ -1,7 +1,6 @@
 //! Models: what is here, what is loaded, downloads.
 
 use serde::Serialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::errors::{Errors, Refusals};
@@ -24,10 +23,18 @@ pub(super) struct Model {
     owned_by: String,
     /// "llm", "whisper" or "embedding"
     model_type: String,
+    /// "available", "incomplete", "downloading", "loading", "loaded", "unloaded" (its memory was given back until
+    /// it is used again) or "failed"
+    state: String,
     /// Whether it is in memory
-    loaded: Option<bool>,
-    /// Whether all its files are here
-    complete: Option<bool>,
+    loaded: bool,
+    /// Of a load or a download, from 0 to 1
+    progress: Option<f64>,
+    /// Whether requests that name none get it
+    is_default: Option<bool>,
+    /// Whether a load can work; else `why_not` says why
+    runnable: Option<bool>,
+    why_not: Option<String>,
     /// Size of its files
     bytes: Option<u64>,
     quantization: Option<String>,
@@ -67,9 +74,10 @@ struct DownloadResult {
     model_id: Option<String>,
 }
 
-/// An event while a download runs.
+/// An event while a download runs; the last one is the result.
 #[derive(Serialize, ToSchema)]
 struct DownloadProgress {
+    /// Such as "download"; at last "done"
     phase: Option<String>,
     file: Option<String>,
     bytes: u64,
@@ -98,16 +106,24 @@ struct LoadRequest {
     model: String,
     /// Where models of two types have the name
     model_type: Option<String>,
+    /// Of a load: answer in events (SSE) with `state` and `progress`, then the result
+    stream: Option<bool>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Outcome {
+    success: bool,
+    message: String,
 }
 
 /// Load a model
 #[utoipa::path(post, path = "/v1/models/load", tag = "Models", request_body = LoadRequest,
-    responses((status = 200, description = "It is loaded", body = Value), Errors))]
+    responses((status = 200, description = "It is loaded", body = Outcome), Errors))]
 pub(super) fn load_model() {}
 
 /// Unload a model
 ///
 /// Requests that use it come to their end first.
 #[utoipa::path(post, path = "/v1/models/unload", tag = "Models", request_body = LoadRequest,
-    responses((status = 200, description = "It gives its memory back", body = Value), Errors))]
+    responses((status = 200, description = "It gives its memory back", body = Outcome), Errors))]
 pub(super) fn unload_model() {}

@@ -6,7 +6,8 @@ use axum::http::{header, HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use base64::prelude::{Engine as _, BASE64_STANDARD};
+use base64::engine::general_purpose::STANDARD;
+use base64::Engine;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -66,10 +67,7 @@ struct Page {
 
 impl Page {
     fn new(html: &'static str) -> Self {
-        let (script, style) = (
-            digest(between(html, "<script>", "</script>")),
-            digest(between(html, "<style>", "</style>")),
-        );
+        let (script, style) = (digest(inside(html, "script")), digest(inside(html, "style")));
         let policy = format!(
             "default-src 'none'; script-src 'sha256-{script}'; style-src 'sha256-{style}'; connect-src 'self'; \
              img-src data:; media-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -95,13 +93,14 @@ impl Page {
 }
 
 /// The text of the page's one element of a kind, as a browser sees it.
-fn between(html: &'static str, open: &str, close: &str) -> &'static str {
-    let inside = html.split_once(open).and_then(|(_, rest)| rest.split_once(close));
+fn inside(html: &'static str, tag: &str) -> &'static str {
+    let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
+    let inside = html.split_once(&open).and_then(|(_, rest)| rest.split_once(&close));
     inside.map_or("", |(text, _)| text)
 }
 
 fn digest(text: &str) -> String {
-    BASE64_STANDARD.encode(Sha256::digest(text))
+    STANDARD.encode(Sha256::digest(text))
 }
 
 #[cfg(test)]

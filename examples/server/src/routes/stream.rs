@@ -89,13 +89,22 @@ fn of(app: &Arc<App>, job: Job, index: usize, model: String) -> BoxStream<'stati
 }
 
 /// Waits for the result of a job whose events nobody wants.
-pub(super) async fn awaited(app: &App, model: &str, mut job: Job) -> ApiResult<Value> {
+pub(super) async fn awaited(app: &App, model: &str, job: Job) -> ApiResult<Value> {
+    result(app, ended(model, job).await)
+}
+
+/// As [`awaited`], of a job whose result may be plain text.
+pub(super) async fn awaited_text(model: &str, job: Job) -> ApiResult<String> {
+    text(ended(model, job).await)
+}
+
+async fn ended(model: &str, mut job: Job) -> End {
     while let Some(event) = job.next().await {
         if event.kind == Kind::Notice {
             log::warning!("{model}: {}", event.text);
         }
     }
-    result(app, job.end().await)
+    job.end().await
 }
 
 /// Has `writer` make of a job what nobody waits for event by event.
@@ -118,13 +127,17 @@ pub(super) async fn written(
 }
 
 fn result(app: &App, end: End) -> ApiResult<Value> {
+    let result = serde_json::from_str(&text(end)?).unwrap_or_default();
+    count(app, &result);
+    Ok(result)
+}
+
+fn text(end: End) -> ApiResult<String> {
     if end.status == FLUID_CANCELLED {
         let message = "the request was cancelled: its model is unloaded, or the server ends";
         return Err(Failure { status: end.status, message: message.into() }.into());
     }
-    let result = serde_json::from_str(&end.worked()?.result).unwrap_or_default();
-    count(app, &result);
-    Ok(result)
+    Ok(end.worked()?.result)
 }
 
 /// Counts the tokens of a result.

@@ -127,7 +127,9 @@ class Page:
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def go(self, address):
-        self.call("Page.navigate", url=address)
+        failed = self.call("Page.navigate", url=address).get("errorText")
+        if failed:
+            raise RuntimeError(f"{address}: {failed}")
         self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
         return self
 

@@ -2,10 +2,12 @@
 import json
 import time
 import unittest
+import urllib.error
 import urllib.request
 
 from browser import Browser
 from host import MODELS, Host
+from hub import Hub
 
 HOSTILE = """<img src=x onerror="window.harmed=1"><script>window.harmed=1</script>
 [one](javascript:window.harmed=1) [two](data:text/html,<script>window.harmed=1</script>)
@@ -23,27 +25,34 @@ HOSTILE = """<img src=x onerror="window.harmed=1"><script>window.harmed=1</scrip
 """
 
 
+browser = None
+
+
+def setUpModule():
+    global browser
+    browser = unittest.enterModuleContext(Browser(microphone=MODELS / "jfk.wav"))
+
+
 class InBrowser(unittest.TestCase):
-    """One server and one browser for a class, a fresh page for each test: which may ask its server for things, and
-    nobody else, and may not complain."""
-    options = ()
+    """One server for a class, a fresh page for each test: it may ask its server for things, and nobody else, and may
+    not complain."""
+    options, variables = (), {}
     # What the console may say: of answers with an error.
     expected = ()
 
     @classmethod
     def setUpClass(cls):
-        cls.host = cls.enterClassContext(Host("--no-warm-up", *cls.options))
-        cls.browser = cls.enterClassContext(Browser(microphone=MODELS / "jfk.wav"))
+        cls.host = cls.enterClassContext(Host("--no-warm-up", *cls.options, variables=cls.variables))
 
     def setUp(self):
-        self.page = self.browser.page()
+        self.page = browser.page()
 
     def tearDown(self):
         page = self.page
         page.js("1")  # Takes the events that are on their way.
         page.close()
         own = (self.host.url, "data:image/svg+xml", f"blob:{self.host.url}")
-        self.assertEqual([address for address in page.addresses if not address.startswith(own)], [])
+        self.assertEqual([address[:100] for address in page.addresses if not address.startswith(own)], [])
         unexpected = [line for line in page.complaints if not any(word in line for word in self.expected)]
         self.assertEqual(unexpected, [])
 
@@ -140,7 +149,8 @@ class Chat(InBrowser):
         links = page.js("[...document.querySelectorAll('.answer a')].map((a) => [a.href, a.rel])")
         self.assertEqual({rel for _, rel in links}, {"noopener noreferrer"})
         self.assertEqual([href for href, _ in links],
-                         ["https://example.com/pixel.png", "https://example.com/ok"])
+                         ["https://example.com/%22onclick=%22window.harmed=1", "https://example.com/pixel.png",
+                          "https://example.com/ok"])
         self.assertIn("<script>window.harmed=1</script>", page.text(".answer .code code"))
         # And should text ever become HTML, the policy keeps it from running.
         self.page.js("(() => { const node = document.createElement('div'); node.innerHTML ="
@@ -182,6 +192,112 @@ class Chat(InBrowser):
             took = page.js("(() => { const begun = performance.now();"
                            f" showMarkdown(document.createElement('div'), {text}); return performance.now() - begun; }})()")
             self.assertLess(took, 2000, piece)
+
+
+class Speech(InBrowser):
+    def heard(self):
+        """The transcript, when it is whole."""
+        self.page.until("!speech.running && $('segments').children.length")
+        self.assertIn("ask not what your country can do for you", self.page.text("#segments"))
+
+    def test_a_file_is_heard_and_handed_out(self):
+        page = self.open("/#speech")
+        page.shot("speech-empty")
+        page.give("#file", MODELS / "jfk.wav")
+        self.heard()
+        self.assertEqual(page.text("#audio-name"), "jfk.wav")
+        self.assertRegex(page.text("#speech-note"), r"^11\.0 s in [0-9.]+ s · [0-9.]+ × real time · language: en$")
+        self.assertTrue(page.js("speech.segments.every(({ start, end }) => 0 <= start && start < end && end <= 11.5)"))
+        page.shot("speech")
+        page.click("[data-take=srt]")
+        self.assertRegex(browser.downloaded("jfk.srt"), r"^1\n00:00:00,\d{3} --> 00:00:\d\d,\d{3}\nAnd so")
+        page.click("[data-take=vtt]")
+        self.assertRegex(browser.downloaded("jfk.vtt"), r"^WEBVTT\n\n00:00:00\.\d{3} --> 00:00:")
+        page.click("[data-take=txt]")
+        self.assertIn("country", browser.downloaded("jfk.txt"))
+        page.look(360, 740, "dark")
+        page.shot("speech-narrow")
+        self.no_overflow("a transcript")
+
+    def test_a_dropped_file_is_heard(self):
+        page = self.open("/#speech")
+        page.drop("#drop", MODELS / "jfk.wav")
+        self.heard()
+
+    def test_what_the_microphone_hears_is_written_down(self):
+        """And what the browser made of it is heard too, though the server cannot read WebM: the page decodes it."""
+        page = self.open("/#speech")
+        page.js("""navigator.mediaDevices.getUserMedia({ audio: true }).then((stream) => {
+            window.webm = new MediaRecorder(stream);
+            webm.ondataavailable = ({ data }) => (window.clip = data);
+            webm.start(); })""")
+        page.click("#record")
+        page.until("speech.recorder && $('record').textContent >= 'Stop (0:04.0)'")
+        page.shot("speech-record")
+        page.click("#record")
+        page.until("!speech.running && $('segments').children.length")
+        self.assertIn("fellow America", page.text("#segments"))
+        self.assertEqual(page.text("#audio-name"), "recording.wav")
+        page.js("webm.stop(); 1")
+        page.until("window.clip")
+        page.js("transcribe(clip, 'clip.webm'); 1")
+        page.until("!speech.running && $('segments').children.length")
+        self.assertIn("fellow America", page.text("#segments"))
+        self.assertEqual(sum("/v1/audio" in address for address in page.addresses), 3)
+        self.expected = ("status of 400",)
+
+    def test_no_audio_is_an_error_in_words(self):
+        page = self.open("/#speech")
+        page.js("transcribe(new Blob(['this is no audio']), 'letter.txt'); 1")
+        page.until("document.querySelector('#speech-error .error')")
+        self.assertGreater(len(page.text("#speech-error .error")), 20)
+        self.expected = ("status of 400",)
+
+
+class Models(InBrowser):
+    @classmethod
+    def setUpClass(cls):
+        tiny = (MODELS / "tiny-random-gguf/llama.gguf").read_bytes()
+        cls.hub = cls.enterClassContext(Hub({"someone/tiny-GGUF": {"tiny-Q8_0.gguf": tiny}}))
+        cls.hub.pause = 0.1
+        cls.variables = cls.hub.variables
+        super().setUpClass()
+
+    def test_models_are_loaded_and_unloaded(self):
+        page = self.open("/#models")
+        state = "[...document.querySelectorAll('#list li')].find((row) => row.innerText.includes('smollm2'))?.querySelector('.state').innerText"
+        button = "#list [aria-label$=' smollm2.gguf']"
+        self.assertEqual(page.js(state), "on disk")
+        page.click(button)
+        page.until(f"{state} === 'loaded'")
+        page.shot("models")
+        self.assertIn("(loaded)", page.js("$('chat-model').selectedOptions[0].textContent"))
+        page.click(button)
+        page.until(f"{state} === 'on disk'")
+        page.look(360, 740, "dark")
+        page.shot("models-narrow")
+        self.no_overflow("models")
+
+    def test_a_download_tells_its_progress(self):
+        page = self.open("/#models")
+        page.js("window.notes = new Set(); new MutationObserver(() => notes.add($('fetch-note').textContent))"
+                ".observe($('fetch-note'), { childList: true }); 1")
+        page.write("#repo", "someone/tiny-GGUF")
+        page.click("#fetch")
+        page.until("$('fetch-progress').value > 0.2 && $('fetch-progress').value < 1")
+        page.shot("download")
+        page.until("!models.fetching")
+        self.assertIn("downloaded", page.text("#fetch-note"))
+        notes = page.js("[...notes]")
+        self.assertTrue([note for note in notes if "/s" in note and " of " in note], notes)
+        page.until("models.list.some(({ id }) => id.includes('tiny'))")
+
+    def test_a_wrong_repository_is_an_error_in_words(self):
+        page = self.open("/#models")
+        page.write("#repo", "someone/absent")
+        page.key("Enter", 13)
+        page.until("document.querySelector('#download-error .error')")
+        self.assertIn("someone/absent", page.text("#download-error .error"))
 
 
 class Errors(InBrowser):

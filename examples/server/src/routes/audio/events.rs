@@ -62,8 +62,7 @@ impl Writer for Events {
         }
     }
 
-    fn end(&mut self, _job: usize, result: &str, out: &mut Out) {
-        let whole: Value = serde_json::from_str(result).unwrap_or_default();
+    fn end(&mut self, _job: usize, whole: &Value, out: &mut Out) {
         let languages: Vec<Value> =
             whole["language_code"].as_str().map(|code| json!({"code": code})).into_iter().collect();
         let done = json!({

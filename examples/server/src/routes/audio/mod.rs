@@ -56,7 +56,7 @@ async fn read(form: Given) -> ApiResult<Form> {
 }
 
 /// Has the speech written down. Every field of the form goes to the library, which says what is wrong with them.
-async fn answer(app: &App, mut form: Form) -> ApiResult<Response> {
+async fn answer(app: &Arc<App>, mut form: Form) -> ApiResult<Response> {
     let audio = form.file.take().ok_or_else(|| {
         ApiError::invalid("file", "file: send a recording in a field of this name")
     })?;
@@ -78,9 +78,9 @@ async fn answer(app: &App, mut form: Form) -> ApiResult<Response> {
     drop(audio);
     if streamed {
         let events = Events::new(model, format, progress);
-        return stream::respond(&id, vec![job], events).await.map_err(of_file);
+        return stream::respond(app, &id, vec![job], events).await.map_err(of_file);
     }
-    let result = stream::awaited(&id, job).await.map_err(of_file)?;
+    let result = stream::awaited_text(&id, job).await.map_err(of_file)?;
     Ok(format.response(result))
 }
 
