@@ -95,6 +95,7 @@ impl From<Failure> for ApiError {
             FLUID_ERROR_NETWORK => (Http::BAD_GATEWAY, Some("network")),
             FLUID_ERROR_DISK_FULL => (Http::INSUFFICIENT_STORAGE, Some("disk_full")),
             FLUID_ERROR_OUT_OF_MEMORY => (Http::SERVICE_UNAVAILABLE, Some("out_of_memory")),
+            FLUID_ERROR_BACKEND_MISSING => (Http::SERVICE_UNAVAILABLE, Some("backend_missing")),
             FLUID_ERROR_BUSY => (Http::SERVICE_UNAVAILABLE, Some("busy")),
             FLUID_CANCELLED => (Http::SERVICE_UNAVAILABLE, Some("cancelled")),
             FLUID_DEADLINE => (Http::GATEWAY_TIMEOUT, Some("deadline")),
