@@ -6,6 +6,7 @@ mod patient;
 mod signals;
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,9 +58,7 @@ async fn serve(config: Config) -> Result<(), String> {
     let router = guard.around(routes::all(Arc::clone(&app)));
     app.begin();
     log::info!("listening on http://{address}");
-    if !address.ip().is_loopback() && app.config.api_key.is_none() {
-        log::warning!("whoever reaches {address} may use the server: give it an --api-key");
-    }
+    warn_of_openness(&app.config, address);
     let mut connections = Connections::new(router, Arc::clone(&app));
     tokio::select! {
         () = connections.accept(&listener) => {}
@@ -69,6 +68,19 @@ async fn serve(config: Config) -> Result<(), String> {
     tokio::select! {
         () = end(&app, connections) => Ok(()),
         () = signals.next() => Err("told to end twice: ended at once".to_owned()),
+    }
+}
+
+/// Says who may use the server without a key, where they are many.
+fn warn_of_openness(config: &Config, address: SocketAddr) {
+    if config.api_key.is_some() {
+        return;
+    }
+    if !address.ip().is_loopback() {
+        log::warning!("whoever reaches {address} may use the server: give it an --api-key");
+    }
+    if config.cors_origin.iter().any(|origin| origin == "*") {
+        log::warning!("any web page may use the server: give it an --api-key");
     }
 }
 

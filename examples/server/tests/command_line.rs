@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -43,11 +44,31 @@ const OPTIONS: [(&str, &str, &str); 26] = [
     ("", "true", "FLUID_WARM_UP"),
 ];
 
-/// What a text says between `before` and the next `]`, line breaks and indents as one space.
-fn between(text: &str, before: &str) -> String {
+/// Options of a help text by their names, each with all that is said of it; variables alone, too.
+fn listed(help: &str) -> BTreeMap<String, String> {
+    let mut blocks = BTreeMap::<String, String>::new();
+    let mut last = String::new();
+    for line in help.lines() {
+        let words: Vec<&str> = line.split([' ', ',']).filter(|word| !word.is_empty()).collect();
+        let indent = line.len() - line.trim_start().len();
+        let first = words.iter().find(|word| word.starts_with("--") || word.starts_with("FLUID_"));
+        match first {
+            Some(name) if indent <= 6 && line.trim_start().starts_with(['-', 'F']) => {
+                last = name.trim_start_matches("--").to_owned();
+            }
+            _ => {}
+        }
+        let block = blocks.entry(last.clone()).or_default();
+        *block = format!("{block} {}", line.trim());
+    }
+    blocks.remove("");
+    blocks
+}
+
+/// What a text says between `before` and the next `]`.
+fn between<'a>(text: &'a str, before: &str) -> &'a str {
     let rest = text.split_once(before).map_or("", |(_, rest)| rest);
-    let part = rest.split(']').next().unwrap_or_default();
-    part.split_whitespace().collect::<Vec<_>>().join(" ")
+    rest.split(']').next().unwrap_or_default()
 }
 
 #[test]
@@ -55,37 +76,18 @@ fn the_help_has_the_options_of_fluid_server_and_our_own() {
     let output = outcome(server().arg("--help"));
     assert!(output.status.success());
     let help = String::from_utf8(output.stdout).expect("UTF-8");
-    let paragraphs: Vec<&str> =
-        help.split("\n\n").flat_map(|part| part.split("\n      --")).collect();
-    let is_option = |line: &&str| line.starts_with("      --") || line.starts_with("  -");
-    let listed = help.lines().filter(is_option).count();
-    assert_eq!(listed, OPTIONS.iter().filter(|(name, ..)| !name.is_empty()).count(), "{help}");
+    let listed = listed(&help);
+    assert_eq!(listed.len(), OPTIONS.len(), "{:?}", listed.keys());
     for (name, default, variable) in OPTIONS {
-        let about = if name.is_empty() { variable } else { name };
-        let option = paragraphs.iter().rev().find(|part| {
-            let words =
-                part.split(|c: char| c.is_whitespace()).map(|word| word.trim_start_matches("--"));
-            words.take(3).any(|word| word == about) || name.is_empty() && part.contains(about)
-        });
-        let option = option.unwrap_or_else(|| panic!("no {about} in {help}"));
-        let text =
-            if name.is_empty() { option.split_once(variable).expect("it").1 } else { option };
-        assert_eq!(between(text, "[default: "), default, "{about}: {option}");
-        if !name.is_empty() {
-            assert_eq!(between(text, "[env: "), env(variable), "{about}: {option}");
+        let name = if name.is_empty() { variable } else { name };
+        let text = listed.get(name).unwrap_or_else(|| panic!("no {name} in {help}"));
+        assert_eq!(between(text, "[default: "), default, "{name}: {text}");
+        if name != variable {
+            assert_eq!(between(text, "[env: "), variable, "{name}: {text}");
         }
     }
-    for level in ["DEBUG, INFO, WARNING, ERROR", "AUTO, CPU, GPU, NPU"] {
-        assert!(help.contains(level) || help.contains(&level.replace(", ", "")), "{help}");
-    }
-}
-
-fn env(variable: &str) -> String {
-    if variable.is_empty() {
-        String::new()
-    } else {
-        variable.to_owned()
-    }
+    assert_eq!(between(&listed["log-level"], "[possible values: "), "DEBUG, INFO, WARNING, ERROR");
+    assert_eq!(between(&listed["device"], "[possible values: "), "AUTO, CPU, GPU, NPU");
 }
 
 #[test]
@@ -205,7 +207,9 @@ fn a_folder_that_may_not_be_read_or_made_is_refused() {
     let closed = scratch.path().join("closed");
     fs::create_dir(&closed).expect("a folder");
     let binary = scratch.path().join("fluid-server");
-    fs::copy(env!("CARGO_BIN_EXE_fluid-server"), &binary).expect("a copy");
+    // By another process: a file that this one still writes for a moment cannot be started.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_fluid-server")).arg(&binary).status();
+    assert!(copied.expect("cp").success());
     let set = |path: &Path, mode| {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("permissions");
     };

@@ -116,9 +116,9 @@ pub(crate) struct Config {
 
 const VARIABLES: &str = "\
 Variables without an option:
-  FLUID_DATA_ROOT          Folder whose models and cache are the defaults of --model-path and --cache-dir
+  FLUID_DATA_ROOT          Folder of models and cache where nothing else names theirs
   FLUID_ENABLE_EMBEDDINGS  true or false: whether embeddings are served [default: true]
-  FLUID_WARM_UP            true or false: whether models are loaded before they are used [default: true]";
+  FLUID_WARM_UP            true or false: load models before they are used [default: true]";
 
 /// All that have a meaning; an option's are those that it names with `env`.
 const NAMES: [&str; 12] = [

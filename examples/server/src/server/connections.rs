@@ -64,8 +64,12 @@ impl Connections {
                     sleep(PAUSE).await;
                 }
             }
-            while self.open.try_join_next().is_some() {}
+            self.forget_ended();
         }
+    }
+
+    fn forget_ended(&mut self) {
+        while self.open.try_join_next().is_some() {}
     }
 
     /// Answers the requests of one connection until either side ends it.
@@ -96,7 +100,8 @@ impl Connections {
     }
 
     /// Has each connection end behind the answer that it is at, and the idle ones at once.
-    pub(super) fn wind_up(&self) {
+    pub(super) fn wind_up(&mut self) {
+        self.forget_ended();
         self.ending.send_replace(true);
     }
 
