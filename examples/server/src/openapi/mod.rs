@@ -40,6 +40,7 @@ pub(crate) fn document() -> &'static str {
     paths(
         chat::chat, chat::complete, chat::tokenize, chat::detokenize,
         response::create_response, response::get_response, response::delete_response, response::list_input_items,
+        response::count_input_tokens, response::cancel_response,
         embeddings::embed, embeddings::embed_batch, embeddings::list_embedding_models, embeddings::embedding_info, embeddings::rerank,
         audio::transcribe, audio::translate,
         models::list_models, models::get_model, models::download_model, models::load_model, models::unload_model,

@@ -65,6 +65,20 @@ struct ResponseEvent {
 ))]
 pub(super) fn create_response() {}
 
+#[derive(Serialize, ToSchema)]
+struct InputTokens {
+    /// "response.input_tokens"
+    object: String,
+    input_tokens: u64,
+}
+
+/// Count tokens
+///
+/// What the prompt of a response would be, without one.
+#[utoipa::path(post, path = "/v1/responses/input_tokens", tag = "Responses", request_body = ResponseRequest,
+    responses((status = 200, description = "Their number", body = InputTokens), Errors))]
+pub(super) fn count_input_tokens() {}
+
 /// Get a response
 #[utoipa::path(get, path = "/v1/responses/{id}", tag = "Responses", params(("id" = String, Path, description = "A response that was kept")),
     responses((status = 200, description = "The response", body = Response), Errors))]
@@ -81,6 +95,13 @@ struct Deleted {
 #[utoipa::path(delete, path = "/v1/responses/{id}", tag = "Responses", params(("id" = String, Path, description = "A response that was kept")),
     responses((status = 200, description = "It is forgotten", body = Deleted), Errors))]
 pub(super) fn delete_response() {}
+
+/// Stop a response
+///
+/// Those made in the background alone can be stopped so; others end when their client leaves.
+#[utoipa::path(post, path = "/v1/responses/{id}/cancel", tag = "Responses", params(("id" = String, Path, description = "A response that was kept")),
+    responses((status = 200, description = "The response", body = Response), Errors))]
+pub(super) fn cancel_response() {}
 
 #[derive(Serialize, ToSchema)]
 struct Items {
