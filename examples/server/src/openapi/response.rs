@@ -98,9 +98,9 @@ pub(super) fn delete_response() {}
 
 /// Stop a response
 ///
-/// Those made in the background alone can be stopped so; others end when their client leaves.
+/// Of those made in the background, which are none here: the answer is an error that says how to stop the others.
 #[utoipa::path(post, path = "/v1/responses/{id}/cancel", tag = "Responses", params(("id" = String, Path, description = "A response that was kept")),
-    responses((status = 200, description = "The response", body = Response), Errors))]
+    responses(Errors))]
 pub(super) fn cancel_response() {}
 
 #[derive(Serialize, ToSchema)]
@@ -114,6 +114,10 @@ struct Items {
 }
 
 /// What a response was made of
-#[utoipa::path(get, path = "/v1/responses/{id}/input_items", tag = "Responses", params(("id" = String, Path, description = "A response that was kept")),
+#[utoipa::path(get, path = "/v1/responses/{id}/input_items", tag = "Responses", params(
+    ("id" = String, Path, description = "A response that was kept"),
+    ("order" = Option<String>, Query, description = "\"desc\" (where nothing is said) or \"asc\""),
+    ("limit" = Option<u32>, Query, description = "At most so many, 1 to 100; 20 where nothing is said"),
+    ("after" = Option<String>, Query, description = "The id of the item behind which the list begins")),
     responses((status = 200, description = "The items of its input", body = Items), Errors))]
 pub(super) fn list_input_items() {}
