@@ -471,24 +471,24 @@ fn several_come_at_once_largest_first_and_progress_tells() {
     hub.plan("/cdn/", 4, hub::slowly(10_000, 100));
     let client = client(&hub, "");
     let listed = snapshot(&client, REPO).expect("it is there");
-    let (mut last, mut fastest, mut total) = (0, 0, 0);
+    let large = ["3.bin", "4.bin", "5.bin", "6.bin"];
+    let (mut last, mut fastest, mut total, mut at_once) = (0, 0, 0, false);
     let mut watch = |progress: &Progress<'_>| {
         if let Progress::Fetching { file, bytes, total_bytes, bytes_per_second } = progress {
             assert!(*bytes >= last && bytes <= total_bytes && file.ends_with(".bin"));
             (last, total, fastest) = (*bytes, *total_bytes, fastest.max(*bytes_per_second));
+            let mut whole = large.iter().filter(|name| folder.0.join(name).exists());
+            at_once |= hub.asked("/cdn/") == 4 && whole.next().is_none();
         }
         true
     };
-    let start = Instant::now();
     client.fetch(&listed, &places(&listed), &folder.0, &mut watch).expect("it comes");
-    // 36 pauses one after the other would be 3.6 s.
-    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert!(at_once, "one after the other");
     assert_eq!((total, folder.files().len()), (420_000, 6));
-    assert!((50_000..5_000_000).contains(&fastest), "{fastest} bytes per second");
+    assert!(fastest > 0);
     let seen = hub.seen();
     let first = seen.iter().filter(|(_, request)| request.target.contains("/resolve/"));
     let mut first: Vec<_> = first.take(4).map(|(_, request)| request.target.clone()).collect();
     first.sort();
-    let large = ["3.bin", "4.bin", "5.bin", "6.bin"];
     assert!(first.iter().zip(large).all(|(target, name)| target.ends_with(name)), "{first:?}");
 }

@@ -6,9 +6,9 @@ mod openvino;
 mod support;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::SystemTime;
 
 use fluid::ffi::*;
 use openvino::Folder;
@@ -195,30 +195,33 @@ fn a_device_that_is_not_there_is_replaced_and_told() {
     }
 }
 
+/// The files of a folder, and when they were written.
+fn files(folder: &Path) -> Vec<(PathBuf, SystemTime)> {
+    let found = fs::read_dir(folder).expect("a folder").map(|file| {
+        let file = file.expect("a file");
+        let about = file.metadata().expect("a file");
+        (file.path(), about.modified().expect("a time"))
+    });
+    found.collect()
+}
+
 #[test]
-fn a_cache_folder_makes_the_second_load_faster() {
+fn a_cache_folder_keeps_what_was_compiled() {
     let _turn = alone();
     let engine = Engine::new("");
     let folder = Folder::new("cache");
     let cache = folder.path().join("made/on/the/way");
     let options = json!({"cache_dir": text(&cache)}).to_string();
-    let load = || {
-        let begin = Instant::now();
+    let hear = || {
         let model = engine.load(&model_path(ENGLISH), &options);
-        (begin.elapsed(), model)
+        assert_eq!(model.hear(Sound::Samples(jfk()), &json!({"temperature": [0]})).words(), JFK);
     };
-    let heard = |model: &support::Model| {
-        model.hear(Sound::Samples(jfk()), &json!({"temperature": [0]})).words()
-    };
-    let (first, model) = load();
-    assert_eq!(heard(&model), JFK);
-    drop(model);
-    let files = fs::read_dir(&cache).expect("the cache's folder").count();
-    assert!(files >= 2, "{files} files in the cache");
-    let second = (0..3).map(|_| load().0).min().expect("three loads");
-    let (_, model) = load();
-    assert_eq!(heard(&model), JFK, "from the cache");
-    assert!(second < first, "{second:?} with the cache, {first:?} without");
+    hear();
+    let kept = files(&cache);
+    assert!(kept.len() >= 2, "{kept:?}");
+    hear();
+    // Decoders with their KV cache inside are written again: OpenVINO 2026.4.1 compiles them anew.
+    assert!(files(&cache).iter().any(|file| kept.contains(file)), "all compiled again");
 
     let file = folder.path().join("a-file");
     fs::write(&file, "").expect("a file");
@@ -250,11 +253,16 @@ fn a_damaged_cache_does_no_harm() {
         |bytes| (0..bytes.len()).map(|at| (at * at / 7) as u8).collect(),
     ];
     for damage in damages {
-        for file in fs::read_dir(cache.path()).expect("the cache").filter_map(Result::ok) {
-            let bytes = fs::read(file.path()).expect("a file");
-            fs::write(file.path(), damage(&bytes)).expect("a damaged file");
+        let mut damaged = Vec::new();
+        for (path, _) in files(cache.path()) {
+            let bytes = damage(&fs::read(&path).expect("a file"));
+            fs::write(&path, &bytes).expect("a damaged file");
+            damaged.push((path, bytes));
         }
         assert_eq!(hear(), expected);
+        for (path, bytes) in damaged {
+            assert_ne!(fs::read(&path).ok(), Some(bytes), "{} was not read", path.display());
+        }
     }
 }
 

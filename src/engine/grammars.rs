@@ -90,7 +90,10 @@ impl Grammars {
         }
         let compiler =
             self.compiler.get_or_try_init(|| Compiler::new(Tokens::new(&self.vocab)?))?;
-        compiler.compile(grammar).map(Some)
+        log!(Debug, "request: {} is being compiled", grammar.field);
+        let compiled = compiler.compile(grammar);
+        log!(Debug, "request: {} is compiled", grammar.field);
+        compiled.map(Some)
     }
 }
 
