@@ -25,7 +25,9 @@ export async function start(...options) {
   }
   const named = ["--llm-model", "smollm2", "--whisper-model", "whisper-base", "--embedding-model", "minilm"];
   const all = ["--port", "0", "--model-path", folder, "--offline", ...named, ...options];
-  const child = spawn(SERVER, all, { stdio: ["ignore", "pipe", "pipe"] });
+  // Where the library looks for OpenVINO.
+  const env = { VIRTUAL_ENV: path.join(ROOT, ".venv"), ...process.env };
+  const child = spawn(SERVER, all, { stdio: ["ignore", "pipe", "pipe"], env });
   const url = await address(child);
   const stop = async () => {
     child.kill("SIGTERM");

@@ -254,7 +254,7 @@ fn begun(fields: &Map<String, Value>, store: bool) -> Value {
         Value::Null => json!({"type": "text"}),
         format => format,
     };
-    json!({
+    let mut begun = json!({
         "id": new_id("resp_"),
         "object": "response",
         "created_at": now(),
@@ -280,10 +280,13 @@ fn begun(fields: &Map<String, Value>, store: bool) -> Value {
         "top_logprobs": or("top_logprobs", 0.into()),
         "top_p": or("top_p", Value::Null),
         "truncation": "disabled",
-        "usage": null,
-        "user": or("user", Value::Null),
         "metadata": or("metadata", json!({})),
-    })
+    });
+    // Not null where it is missing: OpenAI's schema has none there, nor for `usage` before the end.
+    if let Some(user) = given(fields, "user") {
+        begun["user"] = user.clone();
+    }
+    begun
 }
 
 /// An error of the library's about the chat, in the request's own names.
