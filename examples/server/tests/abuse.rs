@@ -1,5 +1,6 @@
 //! Clients that do what clients should not: none costs the others a slot, and none costs memory for good.
 #![cfg(unix)]
+#![allow(clippy::print_stderr, reason = "prints what it measured")]
 
 mod support;
 

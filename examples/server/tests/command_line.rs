@@ -258,11 +258,14 @@ fn said(scratch: &Scratch, options: &[&str], variables: &[(&str, &str)]) -> Stri
     fs::read_to_string(log).expect("a log")
 }
 
+/// Options, variables, and what the log then says.
+type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a [&'a str]);
+
 #[test]
 fn variables_set_what_options_do_not() {
     let scratch = Scratch::new();
     let free = ("FLUID_PORT", "0");
-    let cases: [(&[&str], &[(&str, &str)], &[&str]); 6] = [
+    let cases: [Case; 6] = [
         (&["--port", "0"], &[("FLUID_PORT", "1"), ("FLUID_HOST", "::1")], &["http://[::1]:"]),
         (&[], &[free, ("FLUID_HOST", "")], &["http://127.0.0.1:", "models in ./models"]),
         (&[], &[free, ("FLUID_MODEL_PATH", "a")], &["models in a\n"]),

@@ -50,7 +50,7 @@ impl Limits {
         let length = headers.get(header::CONTENT_LENGTH);
         let length = length.and_then(|text| text.to_str().ok()?.parse().ok());
         if length.unwrap_or(body.size_hint().lower()) > most {
-            return Err(Reason::TooLarge(most).error());
+            return Err(Reason::Size(most).error());
         }
         let (all, patience) = (self.all, self.patience);
         let held = Held { of_all: Arc::clone(&self.held), own: AtomicU64::new(0) };
@@ -61,30 +61,33 @@ impl Limits {
 /// Why a body was not read to its end.
 #[derive(Debug, Clone, Copy)]
 enum Reason {
-    TooLarge(u64),
-    TooSlow,
-    TooMany,
+    /// It is larger than so many bytes.
+    Size(u64),
+    /// It came too slowly.
+    Time,
+    /// Too much is held already.
+    Memory,
 }
 
 impl Reason {
     fn error(self) -> ApiError {
         let (status, code, message) = match self {
-            Self::TooLarge(most) => {
+            Self::Size(most) => {
                 let text =
                     format!("the body is larger than {} MiB, the server's limit", most >> 20);
                 (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", text)
             }
-            Self::TooSlow => {
+            Self::Time => {
                 let text = "the body came too slowly, or not at all".to_owned();
                 (StatusCode::REQUEST_TIMEOUT, "body_too_slow", text)
             }
-            Self::TooMany => {
+            Self::Memory => {
                 let text = "the server holds too much of other requests: try again".to_owned();
                 (StatusCode::SERVICE_UNAVAILABLE, "busy", text)
             }
         };
         let mut error = ApiError::new(status, Some(code), message);
-        error.retry_after = matches!(self, Self::TooMany).then_some(2);
+        error.retry_after = matches!(self, Self::Memory).then_some(2);
         error
     }
 }
@@ -181,20 +184,20 @@ impl HttpBody for Bounded {
         }
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
             ready!(self.poll_patience(cx));
-            return self.fail(Reason::TooSlow);
+            return self.fail(Reason::Time);
         };
         let Some(Ok(frame)) = frame else { return Poll::Ready(frame) };
         self.since = Instant::now();
         let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
         let all = self.state.held.add(bytes);
         if self.state.held.own.load(Ordering::Relaxed) > self.state.most {
-            return self.fail(Reason::TooLarge(self.state.most));
+            return self.fail(Reason::Size(self.state.most));
         }
         if all > self.state.all {
-            return self.fail(Reason::TooMany);
+            return self.fail(Reason::Memory);
         }
         if self.since > self.begun + WHOLE {
-            return self.fail(Reason::TooSlow);
+            return self.fail(Reason::Time);
         }
         Poll::Ready(Some(Ok(frame)))
     }

@@ -1,5 +1,5 @@
 //! A server of a test's own, and clients that are sockets: what real clients do wrong, these can do.
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test file uses its own part")]
 
 mod client;
 mod host;
