@@ -108,7 +108,7 @@ mod tests {
 
     fn token(text: &str) -> Event {
         let (text, json) = (text.to_owned(), String::new());
-        Event { kind: Kind::Token, choice: 0, text, json, start: 0.0, end: 0.0, progress: 0.0 }
+        Event { kind: Kind::Token, choice: 0, text, json, progress: 0.0 }
     }
 
     fn end(status: i32) -> Box<End> {

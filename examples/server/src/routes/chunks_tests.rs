@@ -7,7 +7,7 @@ use super::*;
 
 pub(in crate::routes) fn event(kind: Kind, choice: i32, text: &str, json: &str) -> Event {
     let (text, json) = (text.to_owned(), json.to_owned());
-    Event { kind, choice, text, json, start: 0.0, end: 0.0, progress: 0.0 }
+    Event { kind, choice, text, json, progress: 0.0 }
 }
 
 fn chunks(shape: Shape, usage: bool, jobs: usize, n: usize) -> Chunks {
