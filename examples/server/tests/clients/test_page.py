@@ -232,7 +232,7 @@ class Speech(InBrowser):
             webm.ondataavailable = ({ data }) => (window.clip = data);
             webm.start(); })""")
         page.click("#record")
-        page.until("speech.recorder && $('record').textContent >= 'Stop (0:04.0)'")
+        page.until("speech.recorder && $('record').textContent >= 'Stop (0:03.0)'")
         page.shot("speech-record")
         page.click("#record")
         page.until("!speech.running && $('segments').children.length")
@@ -259,7 +259,7 @@ class Models(InBrowser):
     def setUpClass(cls):
         tiny = (MODELS / "tiny-random-gguf/llama.gguf").read_bytes()
         cls.hub = cls.enterClassContext(Hub({"someone/tiny-GGUF": {"tiny-Q8_0.gguf": tiny}}))
-        cls.hub.pause = 0.1
+        cls.hub.pause = 0.04
         cls.variables = cls.hub.variables
         super().setUpClass()
 
