@@ -55,13 +55,19 @@ impl Kept {
 
     /// The response `id`, and the items before it.
     pub(crate) fn get(&self, id: &str) -> Option<(Value, Vec<Value>)> {
+        let (response, items) = self.used(id)?;
+        let response = serde_json::from_str(&response).unwrap_or_default();
+        Some((response, serde_json::from_str(&items).unwrap_or_default()))
+    }
+
+    /// Copies, so that others do not wait while they are parsed.
+    fn used(&self, id: &str) -> Option<(String, String)> {
         let mut all = self.all();
         let place = all.iter().position(|one| one.id == id)?;
         let one = all.remove(place)?;
-        let response = serde_json::from_str(&one.response).unwrap_or_default();
-        let items = serde_json::from_str(&one.items).unwrap_or_default();
+        let texts = (one.response.clone(), one.items.clone());
         all.push_back(one);
-        Some((response, items))
+        Some(texts)
     }
 
     /// Forgets the response `id`. False: there is none.

@@ -54,6 +54,17 @@ impl End {
             status => Err(Failure { status, message: self.message }),
         }
     }
+
+    /// Itself, where all of the result is there.
+    pub(crate) fn whole(self) -> Result<Self> {
+        let message = match self.status {
+            FLUID_OK => return Ok(self),
+            FLUID_DEADLINE => "deadline_ms: it passed before the result was whole".to_owned(),
+            FLUID_CANCELLED => "cancelled: the model is unloaded, or the server ends".to_owned(),
+            _ => self.message,
+        };
+        Err(Failure { status: self.status, message })
+    }
 }
 
 /// What a job says next.

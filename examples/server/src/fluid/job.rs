@@ -1,8 +1,11 @@
 //! A job that is awaited.
 
+use std::sync::Arc;
+
 use fluid::ffi::*;
 
 use super::event::{End, Event, Said};
+use super::model::Model;
 use super::task::Saying;
 
 /// A running job. Dropped before its end it is cancelled, which frees its slot within 100 ms.
@@ -10,6 +13,8 @@ pub(crate) struct Job {
     handle: *mut fluid_job,
     said: Saying,
     end: Option<Box<End>>,
+    /// What it works with: freed before, it would be cancelled.
+    _model: Option<Arc<Model>>,
 }
 
 // SAFETY: handles may be used on any thread.
@@ -17,7 +22,13 @@ unsafe impl Send for Job {}
 
 impl Job {
     pub(super) fn new(handle: *mut fluid_job, said: Saying) -> Self {
-        Self { handle, said, end: None }
+        Self { handle, said, end: None, _model: None }
+    }
+
+    /// A job of `model`.
+    pub(super) fn holding(mut self, model: &Arc<Model>) -> Self {
+        self._model = Some(Arc::clone(model));
+        self
     }
 
     /// The next event, or `None` when the job has ended: then [`end`](Self::end) tells how.

@@ -13,7 +13,7 @@ use super::reader::Reader;
 use super::text::{c_string, check, take};
 use super::Result;
 
-/// A loaded model. Dropped, its jobs are cancelled and its memory is given back.
+/// A loaded model, which its jobs hold. Dropped, its memory is given back.
 pub(crate) struct Model {
     handle: *mut fluid_model,
     reader: Arc<Reader>,
@@ -26,13 +26,7 @@ unsafe impl Sync for Model {}
 
 impl Drop for Model {
     fn drop(&mut self) {
-        // It waits for what the model computes, which tasks and the reader of events must not.
-        let handle = self.handle as usize;
-        let freed = std::thread::Builder::new().name("free model".into());
-        let freed = freed.spawn(move || fluid_model_free(handle as *mut fluid_model));
-        if freed.is_err() {
-            fluid_model_free(self.handle);
-        }
+        self.free();
     }
 }
 
@@ -46,31 +40,42 @@ impl Model {
         Self { handle, reader }
     }
 
+    /// Cancels the model's jobs and gives its memory back, soon: whoever still has it finds it gone.
+    pub(crate) fn free(&self) {
+        // It waits for what the model computes, which tasks and the reader of events must not.
+        let handle = self.handle as usize;
+        let freed = std::thread::Builder::new().name("free model".into());
+        let freed = freed.spawn(move || fluid_model_free(handle as *mut fluid_model));
+        if freed.is_err() {
+            fluid_model_free(self.handle);
+        }
+    }
+
     /// `fluid_generate_start`; `request` is JSON.
-    pub(crate) fn generate(&self, request: &str) -> Result<Job> {
+    pub(crate) fn generate(self: &Arc<Self>, request: &str) -> Result<Job> {
         self.start(fluid_generate_start, request)
     }
 
     /// `fluid_embed_start`.
-    pub(crate) fn embed(&self, request: &str) -> Result<Job> {
+    pub(crate) fn embed(self: &Arc<Self>, request: &str) -> Result<Job> {
         self.start(fluid_embed_start, request)
     }
 
     /// `fluid_rerank_start`.
-    pub(crate) fn rerank(&self, request: &str) -> Result<Job> {
+    pub(crate) fn rerank(self: &Arc<Self>, request: &str) -> Result<Job> {
         self.start(fluid_rerank_start, request)
     }
 
-    fn start(&self, start: Start, request: &str) -> Result<Job> {
+    fn start(self: &Arc<Self>, start: Start, request: &str) -> Result<Job> {
         let request = c_string(request)?;
         let mut job = null_mut();
         // SAFETY: a C string and a place for the handle.
         check(unsafe { start(self.handle, request.as_ptr(), &mut job) })?;
-        self.reader.adopt(job)
+        Ok(self.reader.adopt(job)?.holding(self))
     }
 
     /// `fluid_transcribe_start` with the bytes of an audio file, which are copied.
-    pub(crate) fn transcribe(&self, audio: &[u8], request: &str) -> Result<Job> {
+    pub(crate) fn transcribe(self: &Arc<Self>, audio: &[u8], request: &str) -> Result<Job> {
         let request = c_string(request)?;
         let audio = fluid_audio {
             struct_size: size_of::<fluid_audio>() as u32,
@@ -83,7 +88,7 @@ impl Model {
         let mut job = null_mut();
         // SAFETY: the bytes outlive the call; a C string and a place for the handle.
         check(unsafe { fluid_transcribe_start(self.handle, &audio, request.as_ptr(), &mut job) })?;
-        self.reader.adopt(job)
+        Ok(self.reader.adopt(job)?.holding(self))
     }
 
     /// `fluid_tokenize`: waits where the model has to be loaded again.

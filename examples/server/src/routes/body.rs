@@ -5,6 +5,7 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::{header, HeaderMap, StatusCode};
 use serde_json::{Map, Value};
+use tokio::task::block_in_place;
 
 use crate::error::{ApiError, ApiResult};
 
@@ -15,6 +16,9 @@ pub(super) struct Body {
     /// The same, to look at.
     pub(super) fields: Map<String, Value>,
 }
+
+/// Bytes from which on reading a body takes so long that other requests would wait for it.
+const LARGE: usize = 1 << 18;
 
 /// How an answer is to be streamed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,8 +58,9 @@ pub(super) async fn read<S: Send + Sync>(
     };
     let text = String::from_utf8(bytes.into())
         .map_err(|error| broken(format!("body: is not UTF-8: {}", error.utf8_error())))?;
-    let value = serde_json::from_str(&text)
-        .map_err(|error| broken(format!("body: is not valid JSON: {error}")))?;
+    let parse = || serde_json::from_str(&text);
+    let value = if text.len() > LARGE { block_in_place(parse) } else { parse() };
+    let value = value.map_err(|error| broken(format!("body: is not valid JSON: {error}")))?;
     Ok((text, value))
 }
 

@@ -61,8 +61,12 @@ fn requests(body: &Body) -> ApiResult<Vec<Cow<'_, str>>> {
     if prompts.len() > MOST_PROMPTS {
         return refused(format!("{} prompts are more than {MOST_PROMPTS}", prompts.len()));
     }
+    let mut others = Map::new();
+    for (name, value) in body.fields.iter().filter(|(name, _)| *name != "prompt") {
+        others.insert(name.clone(), value.clone());
+    }
     let each = prompts.iter().enumerate().map(|(index, prompt)| match prompt {
-        Value::String(_) | Value::Array(_) => Ok(Cow::Owned(with_prompt(&body.fields, prompt))),
+        Value::String(_) | Value::Array(_) => Ok(Cow::Owned(with_prompt(&others, prompt))),
         other => {
             let path = format!("prompt[{index}]");
             Err(super::body::unexpected(&path, "a string or an array of token ids", other))
@@ -71,9 +75,9 @@ fn requests(body: &Body) -> ApiResult<Vec<Cow<'_, str>>> {
     each.collect()
 }
 
-fn with_prompt(fields: &Map<String, Value>, prompt: &Value) -> String {
-    let mut fields = fields.clone();
-    fields["prompt"] = prompt.clone();
+fn with_prompt(others: &Map<String, Value>, prompt: &Value) -> String {
+    let mut fields = others.clone();
+    fields.insert("prompt".into(), prompt.clone());
     Value::Object(fields).to_string()
 }
 
@@ -93,7 +97,7 @@ mod tests {
             assert_eq!(of(one).expect(one), [one]);
         }
         let several = of(r#"{"prompt":["a",[1,2]],"seed":7}"#).expect("sound");
-        assert_eq!(several, [r#"{"prompt":"a","seed":7}"#, r#"{"prompt":[1,2],"seed":7}"#]);
+        assert_eq!(several, [r#"{"seed":7,"prompt":"a"}"#, r#"{"seed":7,"prompt":[1,2]}"#]);
     }
 
     #[test]

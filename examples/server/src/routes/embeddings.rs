@@ -79,7 +79,7 @@ fn in_batch(value: Value) -> ApiResult<Vec<Body>> {
 async fn embed(app: &App, body: &Body) -> ApiResult<String> {
     let (id, model) = app.models.get(&PURPOSES, body.model()?).await?;
     let job = model.embed(&body.text).map_err(about_input)?;
-    let end = job.end().await.worked().map_err(about_input)?;
+    let end = job.end().await.whole().map_err(about_input)?;
     let result: Value = serde_json::from_str(&end.result).unwrap_or_default();
     stream::count(app, &result);
     Ok(answer(

@@ -27,7 +27,7 @@ async fn create(State(app): State<Arc<App>>, body: Body) -> ApiResult<Json<Value
     let purposes = [Purpose::Embedding, Purpose::Llm];
     let (id, model) = app.models.get(&purposes, body.model()?).await?;
     let job = model.rerank(&body.text).map_err(about_input)?;
-    let end = job.end().await.worked().map_err(about_input)?;
+    let end = job.end().await.whole().map_err(about_input)?;
     let result: Value = serde_json::from_str(&end.result).unwrap_or_default();
     stream::count(&app, &result);
     Ok(Json(json!({

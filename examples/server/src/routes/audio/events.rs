@@ -2,19 +2,15 @@
 //! end. With "verbose_json" each segment also comes as `transcript.text.segment`, with its times.
 #![forbid(unsafe_code)]
 
-use std::sync::Arc;
-
 use serde_json::{json, Value};
 
 use super::answer::Format;
 use crate::error::ApiError;
-use crate::fluid::{Event, Kind, Model};
+use crate::fluid::{Event, Kind};
 use crate::routes::stream::{Out, Writer};
 use crate::sse;
 
 pub(super) struct Events {
-    /// Held while its job runs.
-    _model: Arc<Model>,
     segments: bool,
     progress: bool,
     has_begun: bool,
@@ -22,9 +18,9 @@ pub(super) struct Events {
 
 impl Events {
     /// With `progress`, events of type `transcript.progress`, which are ours, tell how far it is.
-    pub(super) fn new(model: Arc<Model>, format: Format, progress: bool) -> Self {
+    pub(super) fn new(format: Format, progress: bool) -> Self {
         let segments = format == Format::VerboseJson;
-        Self { _model: model, segments, progress, has_begun: false }
+        Self { segments, progress, has_begun: false }
     }
 
     fn delta(&mut self, text: &str) -> Value {

@@ -11,6 +11,9 @@ use crate::error::{ApiError, ApiResult};
 /// Fields that one form may have.
 const MOST: usize = 64;
 
+/// Bytes of a field that is no file.
+const LARGEST: usize = 1 << 20;
+
 /// Fields that are texts, whatever they look like.
 const TEXTS: [&str; 9] = [
     "model",
@@ -57,6 +60,11 @@ impl Form {
         if name == "file" {
             self.file = Some(bytes);
             return Ok(());
+        }
+        if bytes.len() > LARGEST {
+            let message = format!("{name}: {} bytes are more than {LARGEST}", bytes.len());
+            let (status, code) = (StatusCode::PAYLOAD_TOO_LARGE, Some("body_too_large"));
+            return Err(ApiError::new(status, code, message));
         }
         let text = std::str::from_utf8(&bytes)
             .map_err(|error| ApiError::invalid(&name, format!("{name}: is not UTF-8: {error}")))?;

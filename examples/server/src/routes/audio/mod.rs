@@ -74,10 +74,11 @@ async fn answer(app: &Arc<App>, mut form: Form) -> ApiResult<Response> {
     let (id, model) = app.models.get(&[Purpose::Whisper], name).await?;
     let progress = form.fields.remove("progress") == Some(json!(true));
     let request = Value::Object(form.fields).to_string();
-    let job = model.transcribe(&audio, &request)?;
+    // An hour's copy takes a while.
+    let job = tokio::task::block_in_place(|| model.transcribe(&audio, &request))?;
     drop(audio);
     if streamed {
-        let events = Events::new(model, format, progress);
+        let events = Events::new(format, progress);
         return stream::respond(app, &id, vec![job], events).await.map_err(of_file);
     }
     let result = stream::awaited_text(&id, job).await.map_err(of_file)?;

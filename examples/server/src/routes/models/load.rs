@@ -108,6 +108,7 @@ async fn free(app: &App, model: Arc<Model>) {
     let path = model.info().unwrap_or_default()["path"].take();
     let is_busy = || model.info().is_ok_and(|info| info["residence"]["jobs"] != 0);
     until(PATIENCE, || !is_busy()).await;
+    model.free();
     drop(model);
     let is_gone = || {
         let engine = app.engine.info().unwrap_or_default();
