@@ -40,7 +40,7 @@ class Embeddings(unittest.TestCase):
         answer = self.embed(["A dog runs.", "A puppy is running.", "Taxes are due in April."])
         dog, puppy, taxes = (one.embedding for one in answer.data)
         self.assertEqual([one.index for one in answer.data], [0, 1, 2])
-        self.assertEqual((len(dog), answer.model), (384, "minilm"))
+        self.assertEqual((len(dog), answer.model), (384, "minilm.gguf"))
         self.assertAlmostEqual(math.hypot(*dog), 1, places=4)
         self.assertGreater(cosine(dog, puppy), cosine(dog, taxes) + 0.3)
         self.assertEqual(answer.usage.prompt_tokens, answer.usage.total_tokens)
@@ -77,11 +77,11 @@ class Embeddings(unittest.TestCase):
     def test_models_and_info(self):
         self.embed("a")
         models = self.host.get("/v1/embeddings/models")
-        self.assertEqual({model["id"] for model in models["data"]}, {"minilm", "reranker"})
+        self.assertEqual({model["id"] for model in models["data"]}, {"minilm.gguf", "reranker.gguf"})
         self.assertTrue(all(model["model_type"] == "embedding_text" for model in models["data"]))
         info = self.host.get("/v1/embeddings/info")
         self.assertEqual(info["enabled"], True)
-        self.assertIn("minilm", info["available_models"]["text"])
+        self.assertIn("minilm.gguf", info["available_models"]["text"])
         self.assertTrue(info["loaded_models"]["text"])
         self.assertEqual(info["warmup_status"]["in_progress"], False)
 
@@ -97,13 +97,13 @@ class Embeddings(unittest.TestCase):
             self.client.embeddings.create(model="smollm2", input="a")
         self.assertEqual(caught.exception.param, "model")
         with self.assertRaises(openai.UnprocessableEntityError) as caught:
-            self.client.embeddings.create(model="reranker", input="a")
+            self.client.embeddings.create(model="reranker.gguf", input="a")
 
     def test_ranking(self):
-        body = {"model": "reranker", "query": "dogs", "documents": ["a dog", {"text": "a tax"}, "x"], "top_n": 2,
+        body = {"model": "reranker.gguf", "query": "dogs", "documents": ["a dog", {"text": "a tax"}, "x"], "top_n": 2,
                 "return_documents": True}
         answer = self.post("/v1/rerank", body)
-        self.assertEqual((answer["model"], len(answer["results"])), ("reranker", 2))
+        self.assertEqual((answer["model"], len(answer["results"])), ("reranker.gguf", 2))
         scores = [result["relevance_score"] for result in answer["results"]]
         self.assertEqual(scores, sorted(scores, reverse=True))
         texts = ["a dog", "a tax", "x"]
@@ -112,7 +112,7 @@ class Embeddings(unittest.TestCase):
         self.assertGreater(answer["usage"]["total_tokens"], 0)
         for path in ("/rerank", "/v1/reranking", "/reranking"):
             self.assertEqual(self.post(path, body)["results"], answer["results"])
-        self.assertEqual(self.refused("/v1/rerank", {"model": "reranker", "documents": []})[1]["param"], "query")
+        self.assertEqual(self.refused("/v1/rerank", {"model": "reranker.gguf", "documents": []})[1]["param"], "query")
         status, error = self.refused("/v1/rerank", {"model": "minilm", "query": "a", "documents": ["b"]})
         self.assertEqual((status, error["param"]), (422, "model"))
 

@@ -33,7 +33,7 @@ class Responses(unittest.TestCase):
             messages=[{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"}])
         answer = self.create(instructions="Be kind.", metadata={"a": "b"})
         self.assertEqual(answer.output_text, chat.choices[0].message.content)
-        self.assertEqual((answer.model, answer.object, answer.metadata), ("smollm2", "response", {"a": "b"}))
+        self.assertEqual((answer.model, answer.object, answer.metadata), ("smollm2.gguf", "response", {"a": "b"}))
         self.assertEqual(answer.usage.input_tokens, chat.usage.prompt_tokens)
         self.assertEqual(answer.usage.total_tokens, answer.usage.input_tokens + answer.usage.output_tokens)
 

@@ -44,7 +44,7 @@ class Text(unittest.TestCase):
 class Chats(Text):
     def test_an_answer(self):
         answer = self.chat()
-        self.assertEqual(answer.model, "smollm2")
+        self.assertEqual(answer.model, "smollm2.gguf", "the id that the name led to")
         self.assertEqual(answer.object, "chat.completion")
         self.assertIn("Hello", answer.choices[0].message.content)
         self.assertEqual(answer.usage.total_tokens, answer.usage.prompt_tokens + answer.usage.completion_tokens)
@@ -206,7 +206,7 @@ class Errors(Text):
         return error
 
     def test_classes(self):
-        self.refused(openai.BadRequestError, param="temperature", temperature=9)
+        self.refused(openai.BadRequestError, param="top_p", top_p=9)
         self.refused(openai.BadRequestError, param="messages[0].role", messages=[{"role": "x", "content": "a"}])
         self.refused(openai.BadRequestError, param="messages", messages=None)
         self.refused(openai.BadRequestError, param="stream", extra_body={"stream": "yes"})
