@@ -1,9 +1,11 @@
 //! What all requests share.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{json, Value};
+use tokio::time::timeout;
 
 use crate::cli::Config;
 use crate::devices::Devices;
@@ -13,6 +15,9 @@ use crate::kept::Kept;
 use crate::metrics::Metrics;
 use crate::models::Models;
 use crate::warm_up::WarmUp;
+
+/// How long the first models are loaded before devices are asked for.
+const HEAD_START: Duration = Duration::from_secs(3);
 
 pub(crate) struct App {
     pub(crate) config: Config,
@@ -44,12 +49,18 @@ impl App {
     }
 
     /// What is done in the background once the server listens: models are loaded, then devices are asked for,
-    /// which would get in the way of that.
+    /// which would get in the way of that, but not much: a model that is fetched first takes its time.
     pub(crate) fn begin(self: &Arc<Self>) {
         let app = Arc::clone(self);
         tokio::spawn(async move {
-            app.warm_up.run(&app.models).await;
-            app.devices.ask(&app.engine).await;
+            let mut warm_up = pin!(app.warm_up.run(&app.models));
+            let has_ended = timeout(HEAD_START, warm_up.as_mut()).await.is_ok();
+            let rest = async {
+                if !has_ended {
+                    warm_up.await;
+                }
+            };
+            tokio::join!(rest, app.devices.ask(&app.engine));
         });
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::c_char;
 use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 use fluid::ffi::*;
@@ -11,12 +12,14 @@ use super::engine::parsed;
 use super::job::Job;
 use super::reader::Reader;
 use super::text::{c_string, check, take};
-use super::Result;
+use super::{Failure, Result};
 
 /// A loaded model, which its jobs hold. Dropped, its memory is given back.
 pub(crate) struct Model {
     handle: *mut fluid_model,
     reader: Arc<Reader>,
+    /// Its worker has failed, or it was freed.
+    is_broken: AtomicBool,
 }
 
 // SAFETY: handles may be used on any thread.
@@ -37,7 +40,7 @@ type Question =
 
 impl Model {
     pub(super) fn new(handle: *mut fluid_model, reader: Arc<Reader>) -> Self {
-        Self { handle, reader }
+        Self { handle, reader, is_broken: AtomicBool::new(false) }
     }
 
     /// Cancels the model's jobs and gives its memory back, soon: whoever still has it finds it gone.
@@ -49,6 +52,22 @@ impl Model {
         if freed.is_err() {
             fluid_model_free(self.handle);
         }
+    }
+
+    /// Whether nothing can be asked of it any more: it has to be loaded again.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.is_broken.load(Ordering::Relaxed)
+    }
+
+    /// Remembers it where no job can be started any more.
+    fn noted(&self, started: Result<()>) -> Result<()> {
+        let is_gone = |failure: &Failure| {
+            [FLUID_ERROR_BACKEND, FLUID_ERROR_INVALID_HANDLE].contains(&failure.status)
+        };
+        if started.as_ref().is_err_and(is_gone) {
+            self.is_broken.store(true, Ordering::Relaxed);
+        }
+        started
     }
 
     /// `fluid_generate_start`; `request` is JSON.
@@ -70,7 +89,7 @@ impl Model {
         let request = c_string(request)?;
         let mut job = null_mut();
         // SAFETY: a C string and a place for the handle.
-        check(unsafe { start(self.handle, request.as_ptr(), &mut job) })?;
+        self.noted(check(unsafe { start(self.handle, request.as_ptr(), &mut job) }))?;
         Ok(self.reader.adopt(job)?.holding(self))
     }
 
@@ -87,7 +106,9 @@ impl Model {
         };
         let mut job = null_mut();
         // SAFETY: the bytes outlive the call; a C string and a place for the handle.
-        check(unsafe { fluid_transcribe_start(self.handle, &audio, request.as_ptr(), &mut job) })?;
+        self.noted(check(unsafe {
+            fluid_transcribe_start(self.handle, &audio, request.as_ptr(), &mut job)
+        }))?;
         Ok(self.reader.adopt(job)?.holding(self))
     }
 

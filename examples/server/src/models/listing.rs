@@ -39,7 +39,7 @@ impl Listing {
         self.0["data"].as_array().map_or(&[], Vec::as_slice)
     }
 
-    /// The same.
+    /// The same, of the kinds that are served.
     pub(crate) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
         self.data().iter().filter_map(|value| {
             let purpose = Purpose::of(value["type"].as_str()?)?;

@@ -32,6 +32,11 @@ pub(crate) type Progress = watch::Receiver<State>;
 pub(super) const BEGUN: State = State::Loading { progress: 0.0, download: None };
 
 impl State {
+    /// Whether it was loaded and cannot be used any more.
+    pub(super) fn is_broken(&self) -> bool {
+        matches!(self, Self::Ready(model) if model.is_broken())
+    }
+
     pub(crate) fn is_loading(&self) -> bool {
         matches!(self, Self::Loading { .. })
     }

@@ -179,9 +179,15 @@ impl Models {
 
     /// A model that is held and was found by this name before.
     fn known(&self, purposes: &[Purpose], name: &str) -> Option<(Key, Progress)> {
-        let held = self.held();
+        let mut held = self.held();
         let found = held.iter().find(|(_, held)| held.answers(purposes, name));
-        found.map(|(key, held)| (key.clone(), held.state.clone()))
+        let (key, state) = found.map(|(key, held)| (key.clone(), held.state.clone()))?;
+        if state.borrow().is_broken() {
+            log::warning!("{} is loaded again: it can do no more", key.1);
+            held.remove(&key);
+            return None;
+        }
+        Some((key, state))
     }
 
     fn target(&self, listing: &Listing, purposes: &[Purpose], name: &str) -> ApiResult<Target> {

@@ -28,7 +28,7 @@ struct SpeechRequest {
     stream: Option<bool>,
 }
 
-/// "text" alone is here for "json", the rest for "verbose_json".
+/// "json" has text, usage, language (its code), duration and segments of text, start and end; "verbose_json" all.
 #[derive(Serialize, ToSchema)]
 struct Transcript {
     text: String,
@@ -39,6 +39,7 @@ struct Transcript {
     duration: Option<f64>,
     segments: Option<Vec<Segment>>,
     words: Option<Vec<Value>>,
+    usage: Option<Value>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -57,7 +58,7 @@ struct Segment {
 /// An event of a stream.
 #[derive(Serialize, ToSchema)]
 struct TranscriptEvent {
-    /// "transcript.text.delta", at last "transcript.text.done"
+    /// "transcript.text.delta"; with "verbose_json" also "transcript.text.segment"; at last "transcript.text.done"
     r#type: String,
     /// What is new
     delta: Option<String>,

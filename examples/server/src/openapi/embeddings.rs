@@ -45,9 +45,10 @@ pub(super) fn embed() {}
 
 /// Many texts to vectors
 ///
-/// Fluid Server's route for batches.
-#[utoipa::path(post, path = "/v1/embeddings/batch", tag = "Embeddings", request_body = EmbeddingRequest,
-    responses((status = 200, description = "A vector for each text", body = EmbeddingList), Errors))]
+/// Fluid Server's route for batches: up to 128 requests, which run side by side.
+#[utoipa::path(post, path = "/v1/embeddings/batch", tag = "Embeddings",
+    request_body = Vec<EmbeddingRequest>,
+    responses((status = 200, description = "An answer for each request", body = Vec<EmbeddingList>), Errors))]
 pub(super) fn embed_batch() {}
 
 #[derive(Serialize, ToSchema)]

@@ -41,6 +41,10 @@ pub(super) async fn one(
         let listed = catalog.listing.find(purpose, &name).map(|entry| catalog.entry(entry));
         listed.or_else(|| catalog.held(&(purpose, name.clone())))
     });
+    let found = found.or_else(|| {
+        let mut downloads = catalog.downloads.iter();
+        downloads.find(|download| download["id"] == *name).map(arriving)
+    });
     let missing = || {
         let near = catalog.listing.near(&Purpose::ALL, &name);
         ApiError::no_model(format!("model: {name:?} is not here; {near}"))

@@ -31,10 +31,11 @@ pub(super) async fn respond(streamed: bool, mut steps: impl Steps) -> ApiResult<
     Ok(Json(steps.end().await?).into_response())
 }
 
-/// Whether a client wants events: it says `"stream": true`, or accepts nothing else.
+/// Whether a client wants events: it says `"stream": true`, or accepts them and no JSON.
 pub(super) fn streamed(headers: &HeaderMap, body: &Body) -> ApiResult<bool> {
     let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    let accepts = accepted.is_some_and(|types| types.contains("text/event-stream"));
+    let accepts = accepted
+        .is_some_and(|types| types.contains("text/event-stream") && !types.contains("json"));
     Ok(flag(&body.fields, "stream", "stream")?.unwrap_or(accepts))
 }
 
