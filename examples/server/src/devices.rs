@@ -4,26 +4,36 @@
 use std::sync::OnceLock;
 
 use serde_json::Value;
+use tokio::sync::Mutex;
 
 use crate::fluid::Engine;
 use crate::log;
 
 /// What was found, when it was.
 #[derive(Default)]
-pub(crate) struct Devices(OnceLock<Vec<String>>);
+pub(crate) struct Devices {
+    found: OnceLock<Vec<String>>,
+    asking: Mutex<()>,
+}
 
 impl Devices {
     /// Asks both backends.
     pub(crate) async fn ask(&self, engine: &Engine) {
+        let _asking = self.asking.lock().await;
         match engine.ask(Engine::devices).await {
-            Ok(found) => drop(self.0.set(ids(&found))),
+            Ok(found) => drop(self.found.set(ids(&found))),
             Err(failure) => log::warning!("the devices are not known: {failure}"),
         }
     }
 
+    /// Waits until nobody asks: a process that ends takes drivers from under the feet of who does.
+    pub(crate) async fn settled(&self) {
+        drop(self.asking.lock().await);
+    }
+
     /// Their ids, such as "CPU" and "GPU.0"; empty until they are known.
     pub(crate) fn ids(&self) -> &[String] {
-        self.0.get().map_or(&[], Vec::as_slice)
+        self.found.get().map_or(&[], Vec::as_slice)
     }
 }
 

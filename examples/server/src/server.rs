@@ -114,4 +114,5 @@ async fn end(app: &Arc<App>, mut connections: Connections) {
     if timeout(FREEING, freed).await.is_err() {
         log::warning!("ended while a model was still busy");
     }
+    let _ = timeout(FREEING, app.devices.settled()).await;
 }

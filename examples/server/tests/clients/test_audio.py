@@ -4,6 +4,7 @@ import io
 import json
 import time
 import unittest
+import wave
 from concurrent.futures import ThreadPoolExecutor
 
 import openai
@@ -27,6 +28,17 @@ def form(fields, files=()):
         head = f'Content-Disposition: form-data; name="{name}"; filename="a.wav"'
         lines += [b"--xyz", head.encode(), b"Content-Type: audio/wav", b"", value]
     return "multipart/form-data; boundary=xyz", b"\r\n".join([*lines, b"--xyz--", b""])
+
+
+def repeated(times):
+    """The speech so many times over, as a WAV file."""
+    with wave.open(str(JFK)) as speech:
+        settings, frames = speech.getparams(), speech.readframes(speech.getnframes())
+    file = io.BytesIO()
+    with wave.open(file, "wb") as longer:
+        longer.setparams(settings)
+        longer.writeframes(frames * times)
+    return file.getvalue()
 
 
 class Speech(unittest.TestCase):
@@ -167,9 +179,7 @@ class Speech(unittest.TestCase):
         self.assertTrue(all(WORDS in text for text in texts), texts)
 
     def test_a_client_that_leaves_frees_its_place(self):
-        sound = JFK.read_bytes()
-        minutes = sound[:44] + sound[44:] * 60
-        minutes = minutes[:40] + (len(minutes) - 44).to_bytes(4, "little") + minutes[44:]
+        minutes = repeated(60)
         for fields in [[("stream", "true")], []]:
             content_type, body = form(fields, [("file", minutes)])
             connection = http.client.HTTPConnection("127.0.0.1", self.host.port, timeout=PATIENCE)

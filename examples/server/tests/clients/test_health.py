@@ -85,5 +85,12 @@ class Health(unittest.TestCase):
                 self.assertEqual(idle["memory_usage_gb"], 0.0)
 
 
+    def test_it_can_end_at_any_time(self):
+        for wait in [0.0, 0.1, 0.4]:
+            with Host("--no-warm-up", links={}) as host:
+                time.sleep(wait)
+            self.assertEqual(host.process.returncode, 0)
+
+
 if __name__ == "__main__":
     unittest.main()
