@@ -272,34 +272,32 @@ class Leaving(unittest.TestCase):
         cls.host = cls.enterClassContext(Host("--workers", "1"))
         cls.host.wait_until_ready()
 
-    def seconds(self):
+    def waited(self):
+        """Seconds that the next request waits for the slot."""
         body = json.dumps({"messages": HI, "max_tokens": 1, "temperature": 0}).encode()
         request = urllib.request.Request(self.host.url + "/v1/chat/completions", body,
                                          {"Content-Type": "application/json"})
-        began = time.monotonic()
         with urllib.request.urlopen(request, timeout=60) as answer:
-            answer.read()
-        return time.monotonic() - began
+            return json.load(answer)["timings"]["queued_ms"] / 1_000
 
     def test_a_client_that_leaves_frees_its_slot(self):
-        self.seconds()
-        alone = self.seconds()
         for stream in (True, False):
             body = {"messages": COUNT, "max_tokens": 8_000, "ignore_eos": True, "stream": stream}
             waits = []
-            for _ in range(3):
+            for _ in range(4):
                 with left(self.host, "/v1/chat/completions", body):
                     pass
-                waits.append(self.seconds() - alone)
-            self.assertLess(min(waits), 0.1, (stream, alone, waits))
-            self.assertLess(max(waits), 2, "far from the minutes that the answer would take")
+                waits.append(self.waited())
+            # The best of several: beside other programs any one of them may be late.
+            self.assertLess(min(waits), 0.1, (stream, waits))
+            self.assertLess(max(waits), 5, "far from the minutes that the answer would take")
 
     def test_one_that_waits_for_a_slot_can_leave_too(self):
         body = {"messages": COUNT, "max_tokens": 8_000, "ignore_eos": True, "stream": False}
         with left(self.host, "/v1/chat/completions", body):
             with left(self.host, "/v1/chat/completions", body):
                 pass
-        self.assertLess(self.seconds(), 2)
+        self.assertLess(self.waited(), 5)
 
 
 if __name__ == "__main__":
