@@ -119,11 +119,11 @@ impl Output {
 
     /// Begins an item, unless one of its kind is open already.
     fn open(&mut self, kind: OpenKind, out: &mut Out) {
-        let is_same = match (&kind, self.open.as_ref().map(|open| &open.kind)) {
-            (OpenKind::Reasoning, Some(OpenKind::Reasoning)) => true,
-            (OpenKind::Message, Some(OpenKind::Message)) => true,
-            _ => false,
-        };
+        let is_same = matches!(
+            (&kind, self.open.as_ref().map(|open| &open.kind)),
+            (OpenKind::Reasoning, Some(OpenKind::Reasoning))
+                | (OpenKind::Message, Some(OpenKind::Message))
+        );
         if is_same {
             return;
         }
