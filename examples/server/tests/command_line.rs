@@ -13,7 +13,7 @@ use std::process::{Command, Output};
 use support::{outcome, server, Host, Scratch};
 
 /// Issue 7's list: options, what they have unless told, and their variables.
-const OPTIONS: [(&str, &str, &str); 26] = [
+const OPTIONS: [(&str, &str, &str); 27] = [
     ("host", "127.0.0.1", "FLUID_HOST"),
     ("port", "3847", "FLUID_PORT"),
     ("workers", "1", ""),
@@ -32,6 +32,7 @@ const OPTIONS: [(&str, &str, &str); 26] = [
     ("help", "", ""),
     // Our own.
     ("embedding-model", "", "FLUID_EMBEDDING_MODEL"),
+    ("n-ctx", "", "FLUID_N_CTX"),
     ("api-key", "", "FLUID_API_KEY"),
     ("cors-origin", "", ""),
     ("offline", "", ""),

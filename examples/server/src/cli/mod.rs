@@ -65,6 +65,9 @@ pub(crate) struct Config {
     /// Embedding model for requests that name none; loaded when it is first used
     #[arg(long, env = "FLUID_EMBEDDING_MODEL", hide_env_values = true)]
     pub(crate) embedding_model: Option<String>,
+    /// Tokens of context for each request; without it the model's own, as far as memory allows
+    #[arg(long, env = "FLUID_N_CTX", hide_env_values = true, value_parser = clap::value_parser!(u32).range(16..))]
+    pub(crate) n_ctx: Option<u32>,
     /// Device to compute on
     #[arg(long, value_enum, default_value_t = Device::Auto, ignore_case = true)]
     pub(crate) device: Device,

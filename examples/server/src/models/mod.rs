@@ -257,13 +257,17 @@ impl Models {
 
     /// The library's options for a model.
     fn options(&self, target: &Target) -> Value {
-        json!({
+        let mut options = json!({
             "model_type": target.key.0.name(),
             "device": self.config.device.name(),
             "n_parallel": self.config.workers,
             "warm_up": !self.config.no_warm_up,
             "download": target.may_fetch && !self.config.offline,
-        })
+        });
+        if let (Some(n_ctx), Purpose::Llm) = (self.config.n_ctx, target.key.0) {
+            options["n_ctx"] = json!(n_ctx);
+        }
+        options
     }
 
     async fn look_after(self: Arc<Self>, target: Target, job: Job, teller: watch::Sender<State>) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::response::Response;
-use fluid::ffi::FLUID_CANCELLED;
+use fluid::ffi::{FLUID_CANCELLED, FLUID_DEADLINE};
 use futures_util::stream::{select_all, unfold, BoxStream};
 use futures_util::{Stream, StreamExt};
 use serde_json::Value;
@@ -127,7 +127,12 @@ pub(super) async fn written(
 }
 
 fn result(app: &App, end: End) -> ApiResult<Value> {
-    let result = serde_json::from_str(&text(end)?).unwrap_or_default();
+    let status = end.status;
+    let result: Value = serde_json::from_str(&text(end)?).unwrap_or_default();
+    if status == FLUID_DEADLINE && result["usage"]["completion_tokens"] == 0 {
+        let message = "deadline_ms: it passed before anything was said";
+        return Err(Failure { status, message: message.into() }.into());
+    }
     count(app, &result);
     Ok(result)
 }

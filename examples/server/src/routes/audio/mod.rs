@@ -70,6 +70,10 @@ async fn answer(app: &Arc<App>, mut form: Form) -> ApiResult<Response> {
     if let Some(asked) = format.asked(streamed) {
         form.fields.insert("response_format".into(), json!(asked));
     }
+    // The server's choice, which is what it does unasked.
+    if form.fields.get("chunking_strategy") == Some(&json!("auto")) {
+        form.fields.remove("chunking_strategy");
+    }
     let name = given(&form.fields, "model").and_then(Value::as_str);
     let (id, model) = app.models.get(&[Purpose::Whisper], name).await?;
     let progress = form.fields.remove("progress") == Some(json!(true));

@@ -31,11 +31,13 @@ pub(super) async fn all(State(app): State<Arc<App>>) -> ApiResult<Json<Value>> {
     Ok(Json(json!({"object": "list", "data": Catalog::of(&app).await?.all()})))
 }
 
-/// One of them, by any of its names.
+/// One of them, by any of its names, "default" and OpenAI's for speech among them.
 pub(super) async fn one(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
 ) -> ApiResult<Json<Value>> {
+    let meant = app.models.find(&Purpose::ALL, Some(&name)).await;
+    let name = meant.map_or(name, |(_, id)| id);
     let catalog = Catalog::of(&app).await?;
     let found = Purpose::ALL.into_iter().find_map(|purpose| {
         let listed = catalog.listing.find(purpose, &name).map(|entry| catalog.entry(entry));
