@@ -1,4 +1,5 @@
 //! What all requests share.
+#![forbid(unsafe_code)]
 
 use std::pin::pin;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
 //! The log: lines on stderr, as of the level that the command line names.
+#![forbid(unsafe_code)]
 
 use std::io::Write;
 use std::sync::atomic::{AtomicI32, Ordering};

@@ -1,4 +1,5 @@
 //! `GET /`: a page for persons, the main routes for programs. `GET /docs` and `/openapi.json`: the routes explained.
+#![forbid(unsafe_code)]
 
 use std::sync::{Arc, LazyLock};
 
