@@ -152,9 +152,10 @@ fn origins_that_are_named_may_ask() {
 fn a_key_opens_and_nothing_else() {
     let host = host(&["--api-key", "sk-1"]);
     let asked = |path: &str, headers: &str| host.client().ask("GET", path, headers, "");
-    for path in ["/health", "/"] {
-        assert_ne!(asked(path, "").status, 401, "{path}");
+    for path in ["/health", "/", "/docs", "/openapi.json"] {
+        assert_eq!(asked(path, "").status, 200, "{path}");
     }
+    asked("/favicon.ico", "").error(401);
     for headers in [
         "Authorization: Bearer sk-1\r\n",
         "authorization: bearer  sk-1 \r\n",

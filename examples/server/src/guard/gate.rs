@@ -15,7 +15,7 @@ use crate::cli::{Config, Key};
 use crate::error::ApiError;
 
 /// What needs no key: whether the server is there, its page, what it can do.
-const OPEN: [&str; 5] = ["/", "/health", "/docs", "/openapi.json", "/favicon.ico"];
+const OPEN: [&str; 4] = ["/", "/health", "/docs", "/openapi.json"];
 
 const PRIVATE_ASKED: HeaderName = HeaderName::from_static("access-control-request-private-network");
 const PRIVATE: HeaderName = HeaderName::from_static("access-control-allow-private-network");
