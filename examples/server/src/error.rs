@@ -1,4 +1,5 @@
 //! Errors in OpenAI's shape: `{"error": {"message", "type", "param", "code"}}` and an HTTP status.
+#![forbid(unsafe_code)]
 
 use axum::http::{header, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -104,7 +105,12 @@ impl From<Failure> for ApiError {
         let param = if status.is_client_error() { path_in(&failure.message) } else { None };
         let mut error = Self::new(status, code, failure.message);
         error.param = param;
-        error.retry_after = (status == Http::TOO_MANY_REQUESTS).then_some(1);
+        error.retry_after = match failure.status {
+            FLUID_ERROR_QUEUE_FULL => Some(1),
+            // Others give memory back, or the next server takes over.
+            FLUID_ERROR_OUT_OF_MEMORY | FLUID_ERROR_BUSY | FLUID_CANCELLED => Some(2),
+            _ => None,
+        };
         error
     }
 }
@@ -120,5 +126,30 @@ impl IntoResponse for ApiError {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_says_when_to_try_again() {
+        let cases = [
+            (FLUID_ERROR_QUEUE_FULL, 429, Some("1")),
+            (FLUID_ERROR_OUT_OF_MEMORY, 503, Some("2")),
+            (FLUID_ERROR_BUSY, 503, Some("2")),
+            (FLUID_CANCELLED, 503, Some("2")),
+            // Nothing that passes.
+            (FLUID_ERROR_BACKEND_MISSING, 503, None),
+            (FLUID_ERROR_INVALID_REQUEST, 400, None),
+        ];
+        for (of, status, seconds) in cases {
+            let failure = Failure { status: of, message: "as the test asks".into() };
+            let answer = ApiError::from(failure).into_response();
+            let given = answer.headers().get(header::RETRY_AFTER);
+            let given = given.map(|value| value.to_str().expect("text"));
+            assert_eq!((answer.status().as_u16(), given), (status, seconds), "{of}");
+        }
     }
 }
