@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{header, HeaderMap, StatusCode};
+use axum::response::Response;
 use hyper::body::{Frame, SizeHint};
 use tokio::time::{sleep, Instant, Sleep};
 
@@ -27,7 +28,7 @@ pub(super) struct Limits {
     upload: u64,
     all: u64,
     patience: Duration,
-    held: Arc<AtomicU64>,
+    pub(super) held: Arc<AtomicU64>,
 }
 
 impl Limits {
@@ -92,7 +93,7 @@ impl Reason {
     }
 }
 
-/// Bytes that count among all until the request was answered.
+/// Bytes that count among all until the request was answered, to the end of what is streamed.
 struct Held {
     of_all: Arc<AtomicU64>,
     own: AtomicU64,
@@ -137,6 +138,40 @@ impl Audit {
     /// The rule that it broke.
     pub(super) fn verdict(&self) -> Option<ApiError> {
         self.0.reason.get().map(|reason| reason.error())
+    }
+
+    /// The answer. One that is streamed takes the count along: the work goes on, with what the request sent.
+    pub(super) fn until_sent(self, response: Response) -> Response {
+        if response.body().size_hint().exact().is_some() {
+            return response;
+        }
+        response.map(|body| Body::new(Holding { body, _held: self.0 }))
+    }
+}
+
+/// An answer's body whose request still counts.
+struct Holding {
+    body: Body,
+    _held: Arc<State>,
+}
+
+impl HttpBody for Holding {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -61,7 +61,7 @@ impl Guard {
         let answered = answered.map_err(broken)?;
         match audit.verdict() {
             Some(error) => Err(error),
-            None => Ok(shape.of_error(answered).await),
+            None => Ok(audit.until_sent(shape.of_error(answered).await)),
         }
     }
 }
@@ -101,9 +101,11 @@ fn harden(response: &mut Response) {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
     use std::net::Ipv4Addr;
+    use std::sync::atomic::Ordering;
 
-    use axum::body::to_bytes;
+    use axum::body::{to_bytes, Bytes};
     use axum::extract::Request;
     use axum::routing::post;
     use clap::Parser;
@@ -113,8 +115,7 @@ mod tests {
     use super::*;
     use crate::cli::Config;
 
-    /// What routes of a test answer to a request with a body of 100 bytes.
-    async fn asked(routes: Router) -> (u16, String) {
+    fn guard() -> Arc<Guard> {
         let folder = std::env::temp_dir();
         let config = Config::parse_from([
             "fluid-server".as_ref(),
@@ -122,11 +123,20 @@ mod tests {
             folder.as_os_str(),
         ]);
         let app = App::new(config).expect("an engine");
-        let guarded = Guard::new(&app, Ipv4Addr::LOCALHOST.into()).around(routes);
+        Guard::new(&app, Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// What routes answer to a request with a body of 100 bytes.
+    async fn answer(guard: Arc<Guard>, routes: Router) -> Response {
+        let guarded = guard.around(routes);
         let request =
             Request::post("/").header("host", "localhost").body(Body::from("x".repeat(100)));
         let answer = TowerToHyperService::new(guarded).call(request.expect("a request")).await;
-        let (head, body) = answer.expect("an answer").into_parts();
+        answer.expect("an answer")
+    }
+
+    async fn asked(routes: Router) -> (u16, String) {
+        let (head, body) = answer(guard(), routes).await.into_parts();
         let body = to_bytes(body, 1 << 20).await.expect("a body");
         (head.status.as_u16(), String::from_utf8_lossy(&body).into_owned())
     }
@@ -144,6 +154,25 @@ mod tests {
             body.contains(r#""type":"server_error""#) && !body.contains("as the test asks"),
             "{body}"
         );
+    }
+
+    #[tokio::test]
+    async fn what_a_request_sent_counts_until_its_answer_was_sent() {
+        let guard = guard();
+        let held = || guard.limits.held.load(Ordering::Relaxed);
+        let whole = |body: Bytes| async move { body };
+        let routes = Router::new().route("/", post(whole));
+        drop(answer(Arc::clone(&guard), routes).await);
+        assert_eq!(held(), 0);
+        // The route has its body, and says one thing more later.
+        let streamed = |body: Bytes| async move {
+            Body::from_stream(futures_util::stream::iter([Ok::<_, Infallible>(body)]))
+        };
+        let routes = Router::new().route("/", post(streamed));
+        let answer = answer(Arc::clone(&guard), routes).await;
+        assert_eq!(held(), 100);
+        let body = to_bytes(answer.into_body(), 1 << 20).await.expect("a body");
+        assert_eq!((body.len(), held()), (100, 0));
     }
 
     #[tokio::test]
