@@ -113,6 +113,23 @@ fn who_leaves_before_the_answer_frees_the_slot_too() {
     host.wait_for_log(" 499 ");
 }
 
+/// A line's end too many, or the next request, before the answer to the first one.
+#[test]
+fn who_leaves_behind_unread_bytes_frees_the_slot_too() {
+    let host = Host::with_script(SLOW, &[]);
+    short_answer(&host);
+    let request = chat(r#""max_tokens": 4000"#);
+    for behind in ["\r\n", &request] {
+        let mut client = host.client();
+        client.send(format!("{request}{behind}"));
+        host.wait_until("a job runs", || host.jobs() == 1.0);
+        let left = Instant::now();
+        drop(client);
+        is_free(&host);
+        assert!(left.elapsed() < Duration::from_secs(3), "{behind:?}: {:?}", left.elapsed());
+    }
+}
+
 /// Who will send nothing more is taken for gone: most that are gone look no other way.
 #[test]
 fn half_closed_sockets_free_their_slots() {

@@ -76,7 +76,9 @@ impl Connections {
     fn serve(&self, stream: TcpStream) -> impl std::future::Future<Output = ()> + Send + 'static {
         // Tokens are small, and each is to go out when it is there.
         let _ = stream.set_nodelay(true);
-        let io = TokioIo::new(Patient::new(stream, self.patience));
+        let patient = Patient::new(stream, self.patience);
+        let left = patient.left();
+        let io = TokioIo::new(patient);
         let mut builder = Builder::new();
         // Also how long a connection may be idle.
         builder.timer(TokioTimer::new()).header_read_timeout(self.patience);
@@ -85,7 +87,7 @@ impl Connections {
         let connection = builder.serve_connection(io, service);
         let mut ending = self.ending.subscribe();
         async move {
-            let mut connection = pin!(connection);
+            let (mut connection, mut left) = (pin!(connection), pin!(left));
             let told = async {
                 // An error: nobody is there any more who could tell.
                 let _ = ending.wait_for(|ending| *ending).await;
@@ -93,9 +95,13 @@ impl Connections {
             // A client that breaks off, or sends no HTTP, is no event for the log.
             tokio::select! {
                 _ = connection.as_mut() => return,
+                () = left.as_mut() => return,
                 () = told => connection.as_mut().graceful_shutdown(),
             }
-            let _ = connection.await;
+            tokio::select! {
+                _ = connection => {}
+                () = left => {}
+            }
         }
     }
 
