@@ -2,18 +2,18 @@
 #![forbid(unsafe_code)]
 
 mod connections;
+mod listen;
 mod patient;
 mod signals;
 
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use self::connections::Connections;
+use self::listen::Listeners;
 use self::signals::Signals;
 use crate::app::App;
 use crate::cli::Config;
@@ -50,21 +50,24 @@ pub(crate) fn run(config: Config) -> Result<(), String> {
 }
 
 async fn serve(config: Config) -> Result<(), String> {
-    let listener = listen(&config.host, config.port).await?;
-    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let listeners = Listeners::new(&config.host, config.port).await?;
+    let addresses = listeners.addresses().map_err(|error| error.to_string())?;
     let mut signals = Signals::new().map_err(|error| error.to_string())?;
     let app = App::new(config).map_err(|failure| failure.message)?;
-    let guard = Guard::new(&app, address.ip());
+    let is_loopback = addresses.iter().all(|address| address.ip().is_loopback());
+    let guard = Guard::new(&app, is_loopback);
     let router = guard.around(routes::all(Arc::clone(&app)));
     app.begin();
-    log::info!("listening on http://{address}");
-    warn_of_openness(&app.config, address);
+    for address in &addresses {
+        log::info!("listening on http://{address}");
+    }
+    warn_of_openness(&app.config, &addresses);
     let mut connections = Connections::new(router, Arc::clone(&app));
     tokio::select! {
-        () = connections.accept(&listener) => {}
+        () = connections.accept(&listeners) => {}
         () = signals.next() => {}
     }
-    drop(listener);
+    drop(listeners);
     tokio::select! {
         () = end(&app, connections) => Ok(()),
         () = signals.next() => Err("told to end twice: ended at once".to_owned()),
@@ -72,31 +75,16 @@ async fn serve(config: Config) -> Result<(), String> {
 }
 
 /// Says who may use the server without a key, where they are many.
-fn warn_of_openness(config: &Config, address: SocketAddr) {
+fn warn_of_openness(config: &Config, addresses: &[SocketAddr]) {
     if config.api_key.is_some() {
         return;
     }
-    if !address.ip().is_loopback() {
+    for address in addresses.iter().filter(|address| !address.ip().is_loopback()) {
         log::warning!("whoever reaches {address} may use the server: give it an --api-key");
     }
     if config.cors_origin.iter().any(|origin| origin == "*") {
         log::warning!("any web page may use the server: give it an --api-key");
     }
-}
-
-/// A socket that takes connections in.
-async fn listen(host: &str, port: u16) -> Result<TcpListener, String> {
-    TcpListener::bind((host, port)).await.map_err(|error| {
-        let advice = match error.kind() {
-            ErrorKind::AddrInUse => {
-                "another program has it: end that one, or choose another --port"
-            }
-            ErrorKind::AddrNotAvailable => "--host is no address of this machine",
-            ErrorKind::PermissionDenied => "choose a --port above 1023",
-            _ => "--host takes an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all",
-        };
-        format!("cannot listen on {host}:{port}: {error}; {advice}")
-    })
 }
 
 async fn end(app: &Arc<App>, mut connections: Connections) {

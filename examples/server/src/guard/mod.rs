@@ -7,7 +7,6 @@ mod place;
 mod shape;
 mod traffic;
 
-use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -33,9 +32,9 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// For a server that listens at `address`.
-    pub(crate) fn new(app: &Arc<App>, address: IpAddr) -> Arc<Self> {
-        let gate = Gate::new(&app.config, address.is_loopback());
+    /// For a server that only this machine reaches, or others, too.
+    pub(crate) fn new(app: &Arc<App>, is_loopback: bool) -> Arc<Self> {
+        let gate = Gate::new(&app.config, is_loopback);
         let limits = Limits::new(&app.config);
         Arc::new(Self { app: Arc::clone(app), gate, limits })
     }
@@ -102,7 +101,6 @@ fn harden(response: &mut Response) {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-    use std::net::Ipv4Addr;
     use std::sync::atomic::Ordering;
 
     use axum::body::{to_bytes, Bytes};
@@ -123,7 +121,7 @@ mod tests {
             folder.as_os_str(),
         ]);
         let app = App::new(config).expect("an engine");
-        Guard::new(&app, Ipv4Addr::LOCALHOST.into())
+        Guard::new(&app, true)
     }
 
     /// What routes answer to a request with a body of 100 bytes.

@@ -10,11 +10,12 @@ use axum::Router;
 use hyper::server::conn::http1::Builder;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{watch, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::listen::Listeners;
 use super::patient::Patient;
 use crate::app::App;
 use crate::log;
@@ -45,12 +46,12 @@ impl Connections {
     }
 
     /// Takes connections in for as long as it is awaited.
-    pub(super) async fn accept(&mut self, listener: &TcpListener) {
+    pub(super) async fn accept(&mut self, listeners: &Listeners) {
         loop {
             // The semaphore is never closed.
             let Ok(place) = Arc::clone(&self.room).acquire_owned().await else { return };
-            match listener.accept().await {
-                Ok((stream, _)) => {
+            match listeners.accept().await {
+                Ok(stream) => {
                     let served = self.serve(stream);
                     let counted = self.app.metrics.connection();
                     self.open.spawn(async move {
