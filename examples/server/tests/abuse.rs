@@ -5,6 +5,7 @@
 mod support;
 
 use std::io::Read;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,17 @@ use support::{post, Client, Host};
 const SLOW: &str = r#"{"hashed": true, "token_us": 1000}"#;
 /// As many tokens as fit, at once.
 const FAST: &str = r#"{"hashed": true}"#;
+
+/// Who measures is alone; the others are many.
+static CORES: RwLock<()> = RwLock::new(());
+
+fn shared() -> RwLockReadGuard<'static, ()> {
+    CORES.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn alone() -> RwLockWriteGuard<'static, ()> {
+    CORES.write().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn full() -> bool {
     std::env::var("FLUID_SOAK").is_ok_and(|value| value == "full")
@@ -52,6 +64,7 @@ fn is_free(host: &Host) {
 
 #[test]
 fn two_hundred_clients_are_all_answered() {
+    let _cores = shared();
     let workers = ["--workers", "4"];
     let host = match full() {
         true => Host::with_smollm2(&workers),
@@ -81,6 +94,7 @@ fn two_hundred_clients_are_all_answered() {
 
 #[test]
 fn a_client_that_leaves_frees_its_slot_within_100_ms() {
+    let _cores = alone();
     let host = Host::with_smollm2(&[]);
     short_answer(&host);
     let mut worst = Duration::ZERO;
@@ -99,6 +113,7 @@ fn a_client_that_leaves_frees_its_slot_within_100_ms() {
 
 #[test]
 fn who_leaves_before_the_answer_frees_the_slot_too() {
+    let _cores = alone();
     let host = Host::with_script(SLOW, &[]);
     short_answer(&host);
     for _ in 0..5 {
@@ -133,6 +148,7 @@ fn who_leaves_behind_unread_bytes_frees_the_slot_too() {
 /// Who will send nothing more is taken for gone: most that are gone look no other way.
 #[test]
 fn half_closed_sockets_free_their_slots() {
+    let _cores = shared();
     let host = Host::with_script(SLOW, &[]);
     short_answer(&host);
     let clients: Vec<Client> = (0..20)
@@ -152,6 +168,7 @@ fn half_closed_sockets_free_their_slots() {
 
 #[test]
 fn who_does_not_read_loses_the_answer_and_nobody_else_waits() {
+    let _cores = shared();
     let host = Host::with_script(FAST, &["--client-timeout", "2"]);
     short_answer(&host);
     // Many answers at once are more than sockets hold.
@@ -173,6 +190,7 @@ fn who_does_not_read_loses_the_answer_and_nobody_else_waits() {
 
 #[test]
 fn heads_and_bodies_that_trickle_end() {
+    let _cores = shared();
     let host = Host::with_script(FAST, &["--client-timeout", "1"]);
     let request = chat(r#""max_tokens": 1"#);
     let (head, body) = request.split_once("\r\n\r\n").expect("a head");
@@ -208,6 +226,7 @@ fn heads_and_bodies_that_trickle_end() {
 
 #[test]
 fn bodies_that_come_slowly_but_come_are_taken() {
+    let _cores = shared();
     let host = Host::with_script(FAST, &["--client-timeout", "1"]);
     let request = chat(r#""max_tokens": 1"#);
     let mut client = host.client();
@@ -222,6 +241,7 @@ fn bodies_that_come_slowly_but_come_are_taken() {
 
 #[test]
 fn aborted_streams_leave_nothing_behind() {
+    let _cores = alone();
     let host = Host::with_script(SLOW, &["--workers", "4"]);
     let round = |count: usize| {
         thread::scope(|scope| {
@@ -251,11 +271,14 @@ fn aborted_streams_leave_nothing_behind() {
     let after = round(count);
     eprintln!("{count} aborted streams: {before:?} KiB, threads, handles; then {after:?}");
     assert!(after.0 < before.0 + 8 * 1024, "memory grew: {before:?} {after:?}");
-    assert_eq!((before.1, before.2), (after.1, after.2), "threads and handles");
+    // Threads that look at files come when they are needed, and go when they have not been for ten seconds.
+    assert!(after.1 < before.1 + 16, "threads: {before:?} {after:?}");
+    assert_eq!(before.2, after.2, "handles");
 }
 
 #[test]
 fn more_connections_than_it_takes_wait_their_turn() {
+    let _cores = shared();
     let host = Host::with_script(FAST, &["--client-timeout", "3"]);
     let idle: Vec<Client> = (0..520).map(|_| host.client()).collect();
     // Their time runs out, and then it is this one's turn.
@@ -266,6 +289,7 @@ fn more_connections_than_it_takes_wait_their_turn() {
 
 #[test]
 fn told_to_end_it_ends_at_once_when_nothing_runs() {
+    let _cores = shared();
     for signal in ["TERM", "INT", "HUP"] {
         let mut host = Host::with_script(FAST, &[]);
         let mut idle = host.client();
@@ -280,6 +304,7 @@ fn told_to_end_it_ends_at_once_when_nothing_runs() {
 
 #[test]
 fn told_to_end_it_lets_short_answers_finish_and_stops_long_ones() {
+    let _cores = shared();
     let mut host = Host::with_script(r#"{"hashed": true, "token_us": 20000}"#, &["--workers", "2"]);
     short_answer(&host);
     let mut short = begun(&host, &stream(50));
@@ -300,6 +325,7 @@ fn told_to_end_it_lets_short_answers_finish_and_stops_long_ones() {
 
 #[test]
 fn told_twice_it_ends_at_once() {
+    let _cores = shared();
     let mut host = Host::with_script(SLOW, &[]);
     let _client = begun(&host, &stream(4_000));
     host.signal("INT");
