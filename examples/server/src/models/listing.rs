@@ -93,11 +93,14 @@ impl Listing {
     /// Names that are spelled nearly as one that nobody has, for messages.
     pub(crate) fn near(&self, purposes: &[Purpose], name: &str) -> String {
         let fits = |entry: &Entry<'_>| purposes.contains(&entry.purpose) && entry.is_whole();
-        let mut ids: Vec<(usize, &str)> = self
-            .entries()
-            .filter(fits)
-            .map(|entry| (distance(&name.to_lowercase(), &entry.id().to_lowercase()), entry.id()))
-            .collect();
+        let wanted = name.to_lowercase();
+        let far = |id: &str| {
+            let id = id.to_lowercase();
+            let file = id.rsplit('/').next().unwrap_or_default().trim_end_matches(".gguf");
+            distance(&wanted, &id).min(distance(&wanted, file))
+        };
+        let fitting = self.entries().filter(fits).map(Entry::id);
+        let mut ids: Vec<(usize, &str)> = fitting.map(|id| (far(id), id)).collect();
         ids.sort_unstable();
         let nearest: Vec<&str> = ids.iter().take(NEAR).map(|(_, id)| *id).collect();
         match nearest[..] {
@@ -359,7 +362,7 @@ mod tests {
     fn messages_name_what_is_near() {
         let listing = listing();
         let near = listing.near(&[Purpose::Llm], "gema-Q4_K_M");
-        assert!(near.starts_with("here are: gemma/gemma-Q4_K_M.gguf"), "{near}");
+        assert!(near.starts_with("near it are: gemma/gemma-Q4_K_M.gguf"), "{near}");
         assert!(!near.contains("Q4_0"), "it is not whole: {near}");
         assert!(listing.near(&[Purpose::Whisper], "x").contains("whisper-tiny"));
         assert_eq!(Listing::new(Value::Null).near(&[], "x"), "no model of that kind is here");

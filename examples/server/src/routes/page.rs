@@ -116,7 +116,7 @@ mod tests {
             for tag in ["<script", "<style"] {
                 assert_eq!(page.html.matches(tag).count(), 1, "{tag}");
             }
-            for outside in [" src=", "@import", "url(", " style=", " onclick="] {
+            for outside in [" src=", "@import", " url(", ":url(", " style=", " onclick="] {
                 assert!(!page.html.contains(outside), "{outside}");
             }
             assert!(!page.policy.contains(&digest("")), "{}", page.policy);
