@@ -31,9 +31,9 @@ pub(crate) fn write(level: fluid_log_level, line: &str) {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let (day, millis) = (since.as_secs() % 86_400, since.subsec_millis());
     let (hour, minute, second) = (day / 3_600, day / 60 % 60, day % 60);
-    // Where stderr is closed there is nobody to tell.
-    let _ =
-        writeln!(std::io::stderr(), "{hour:02}:{minute:02}:{second:02}.{millis:03} {name} {line}");
+    let time = format!("{hour:02}:{minute:02}:{second:02}.{millis:03}");
+    // At once, so that lines of two threads do not mix; where stderr is closed there is nobody to tell.
+    let _ = std::io::stderr().write_all(format!("{time} {name} {line}\n").as_bytes());
 }
 
 /// Writes at a level as `format!` does.

@@ -43,7 +43,7 @@ function address(child) {
     let log = "";
     const take = (text) => {
       log += text;
-      const line = /listening on (http:\/\/\S+)/.exec(log);
+      const line = /listening on (http:\/\/\S+)\n/.exec(log);
       if (line) found(line[1]);
     };
     child.stdout.on("data", take);

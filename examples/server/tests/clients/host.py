@@ -50,7 +50,7 @@ class Host:
     def _port(self):
         begun = time.monotonic()
         while time.monotonic() - begun < PATIENCE:
-            said = re.search(r"listening on http://[^ ]*:(\d+)", self.log.read_text())
+            said = re.search(r"listening on http://[^ ]*:(\d+)\n", self.log.read_text())
             if said:
                 return int(said[1])
             if self.process.poll() is not None:
