@@ -167,7 +167,7 @@ fn kinds(dice: &mut Dice) -> Vec<Kind> {
 #[test]
 fn what_is_heard_after_a_cancel_is_what_was_heard_before() {
     let is_full = std::env::var("FLUID_SOAK").is_ok_and(|length| length == "full");
-    let rounds = if is_full { 300 } else { 6 };
+    let rounds = if is_full { 300 } else { 4 };
     for name in [STATEFUL, STATELESS] {
         with_model(name, |model| cancel_and_hear(name, model, rounds));
     }
