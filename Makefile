@@ -89,7 +89,7 @@ test-python: setup models ## the tests of tools/ alone
 test-c: setup models build-for-tests ## the C programs alone
 	@bash tools/run_tests.sh c
 test-server: setup models build-for-tests ## the server's tests alone, with OpenAI's clients
-	@cargo test $(CARGO_FLAGS) --package fluid-server --features fake
+	@cargo test $(TEST_FLAGS) --bin fluid-server --test abuse --test command_line --test safety
 	@bash tools/run_tests.sh server
 test-header: setup ## is include/fluid.h what the sources say?
 	@cargo test $(TEST_FLAGS) --test header
