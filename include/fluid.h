@@ -33,7 +33,10 @@
  * Forks      In a forked child every function that returns a fluid_status returns
  *            FLUID_ERROR_FORKED; call exec.
  * Process    The library is never unloaded; do not dlclose it in the hope of freeing memory,
- *            free engines. Returning from main with jobs running is fine.
+ *            free engines. Returning from main with jobs running is fine. Only while OpenVINO
+ *            is opened or loads a model may the process crash or hang as it ends, where another
+ *            thread than the main one ends it, or the main one neither loaded the library nor
+ *            made an engine (Linux; elsewhere unchecked).
  *
  * Threads
  *   any thread, any number at once:        all functions not named below

@@ -3,6 +3,7 @@
 //! The map, from the outside in; `docs/architecture.md` walks one call through it.
 //! `ffi` calls `engine`, `engine` calls `backend`; the other rooms depend on none of these.
 
+mod at_exit;
 pub mod audio;
 pub mod backend;
 pub mod chat;

@@ -24,7 +24,7 @@ use download::{client, client_at, fetch, noise, places, prepare, snapshot, Folde
 use fluid::error::ErrorKind;
 use fluid::ffi::*;
 use fluid::store::hub::{FolderLock, Progress};
-use hub::{Hub, Trouble};
+use hub::{File, Hub, Repo, Trouble};
 use hub_http::{Manner, Response};
 use serde_json::{json, Value};
 use support::{alone, last_error, model_path, process, take_json, Engine, Event, Job};
@@ -43,14 +43,18 @@ fn engine(hub: &Hub, folder: &Folder) -> Engine {
 }
 
 fn start(engine: &Engine, options: &Value) -> Job {
-    let (name, options) = (CString::new(REPO), CString::new(options.to_string()));
+    try_start(engine, REPO, options).unwrap_or_else(|(_, message)| panic!("{message}"))
+}
+
+fn try_start(engine: &Engine, name: &str, options: &Value) -> Result<Job, (fluid_status, String)> {
+    let (name, options) = (CString::new(name), CString::new(options.to_string()));
     let (name, options) = (name.expect("no NUL"), options.expect("no NUL"));
     let mut job = null_mut();
     // SAFETY: C strings and a place for the handle.
-    let status =
-        unsafe { fluid_download_start(engine.raw(), name.as_ptr(), options.as_ptr(), &mut job) };
-    assert_eq!(status, FLUID_OK, "{}", last_error());
-    Job::from_raw(job)
+    match unsafe { fluid_download_start(engine.raw(), name.as_ptr(), options.as_ptr(), &mut job) } {
+        FLUID_OK => Ok(Job::from_raw(job)),
+        status => Err((status, last_error())),
+    }
 }
 
 /// The final event; others are passed over.
@@ -187,6 +191,46 @@ fn a_folder_that_is_not_whole_is_known_and_mended() {
 }
 
 #[test]
+fn another_revision_or_repository_has_a_folder_of_its_own() {
+    let _turn = alone();
+    let (hub, folder) = (Hub::new(), Folder::new());
+    let file = |n: u64| File {
+        path: "model.gguf".to_owned(),
+        contents: noise(n, 5_000).into(),
+        lfs: true,
+    };
+    let revisions = vec!["v2".to_owned()];
+    hub.put(REPO, Repo { files: vec![file(1)], revisions, ..Repo::default() });
+    hub.put("someone/other", Repo { files: vec![file(2)], ..Repo::default() });
+    let engine = engine(&hub, &folder);
+    for (name, options, place) in [
+        (REPO, json!({}), "llm/some-model"),
+        (REPO, json!({"revision": "v2"}), "llm/some-model@v2"),
+        // The name's own revision is none of its own.
+        (REPO, json!({"revision": "main"}), "llm/some-model"),
+        ("someone/other", json!({"local_name": "mine"}), "llm/mine"),
+        ("someone/other", json!({"local_name": "mine", "file": "model.gguf"}), "llm/mine"),
+    ] {
+        let job = try_start(&engine, name, &options).expect("it starts");
+        let last = end(&job);
+        assert_eq!(last.status, FLUID_OK, "{name} {options}: {}", last.text);
+        let path = folder.0.join(place).join("model.gguf");
+        assert_eq!(job.json()["path"].as_str(), path.to_str(), "{name} {options}");
+    }
+    for (name, options, words) in [
+        (REPO, json!({"local_name": "mine"}), "local_name: is the name of a model"),
+        (REPO, json!({"local_name": "a/b"}), "local_name: \"a/b\" cannot be a folder"),
+        (REPO, json!({"revision": "a/b"}), "revision: "),
+    ] {
+        let (status, message) = try_start(&engine, name, &options).map(drop).expect_err(words);
+        assert_eq!(status, FLUID_ERROR_INVALID_REQUEST, "{message}");
+        assert!(message.starts_with(words), "{message}");
+    }
+    let mine = std::fs::read(folder.0.join("llm/mine/model.gguf")).expect("a file");
+    assert_eq!(mine, *file(2).contents, "another repository's");
+}
+
+#[test]
 fn a_stop_ends_it_at_once_in_every_phase() {
     let _turn = alone();
     let mut worst = Duration::ZERO;
@@ -272,6 +316,8 @@ fn downloads_hold_nothing_when_they_have_ended() {
             job.cancel();
         }
         end(&job);
+        // Cancelled before it came there, it would leave its stall to the next one.
+        hub.forget_plans();
     };
     let settled = || {
         let mut held = process::held();
@@ -282,7 +328,6 @@ fn downloads_hold_nothing_when_they_have_ended() {
         held
     };
     (0..6).for_each(round);
-    hub.forget_plans();
     let (threads, files, memory) = settled();
     (6..36).for_each(round);
     let after = settled();

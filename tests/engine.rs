@@ -1,5 +1,8 @@
 //! The engine on a scripted backend: one end per job, cancel, deadlines, back-pressure, shutdown.
 
+#[path = "support/read.rs"]
+mod read;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,34 +12,7 @@ use fluid::engine::model::Model;
 use fluid::engine::Engine;
 use fluid::error::ErrorKind;
 use fluid::request::{EngineOptions, GenerateRequest, LoadOptions};
-
-/// What the contract promises from a cancel or a deadline to the final event.
-const BOUND: Duration = Duration::from_millis(100);
-/// Far beyond what any of these jobs takes: a job without an end fails instead of hanging.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-fn next(job: &Job) -> Body {
-    match job.next(Job::deadline_in(PATIENCE)) {
-        Next::Event(event) => event.body,
-        other => panic!("expected an event, got {other:?}"),
-    }
-}
-
-/// Reads `job` to its end: its text, and how it ended. Checks that the end is the only one.
-fn read(job: &Job) -> (String, Ending) {
-    let mut text = String::new();
-    loop {
-        match next(job) {
-            Body::Token(token) => text.push_str(&token.text),
-            Body::Progress(progress) => assert!((0.0..=1.0).contains(&progress)),
-            Body::End(ending) => {
-                assert!(matches!(job.next(Some(Instant::now())), Next::End));
-                return (text, ending);
-            }
-            other => panic!("a generation tells nothing like {other:?}"),
-        }
-    }
-}
+use read::{next, read, BOUND};
 
 fn engine() -> Engine {
     Engine::new(EngineOptions::default())

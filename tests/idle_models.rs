@@ -8,22 +8,12 @@ use std::time::{Duration, Instant};
 
 use fluid::ffi::*;
 use serde_json::{json, Value};
-use support::speech::{jfk, Sound, EXACT, JFK, STATEFUL};
+use support::speech::{jfk, silence, words, Sound, ENGLISH, EXACT, JFK, STATEFUL};
 use support::state::{restore, save};
+use support::usual::{hear, say};
 use support::{alone, model_path, smollm2_path, Engine, Model, PATIENCE};
 
 const MEBIBYTE: u64 = 1 << 20;
-
-fn say(model: &Model) -> String {
-    let request = json!({"prompt": "The sea is", "max_tokens": 24, "temperature": 0});
-    let answer = model.generate(&request);
-    assert_eq!(answer.status, FLUID_OK, "{}", answer.error);
-    answer.text()
-}
-
-fn hear(model: &Model) -> String {
-    model.hear(Sound::Samples(jfk()), &json!({"language": "en", "temperature": 0})).words()
-}
 
 fn wait_for_state(model: &Model, state: &str) {
     let until = Instant::now() + PATIENCE;
@@ -132,6 +122,32 @@ fn kinds_that_do_not_fit_together_take_turns() {
     }
     eprintln!("{unloads} unloads, {} MiB of {} MiB", all / MEBIBYTE, limit * 1024.0);
     assert!(unloads >= 2, "they fitted together");
+}
+
+/// Without a reader it would wait for ever, and the other model with it.
+#[test]
+fn a_transcription_that_nobody_reads_gives_way_for_memory() {
+    let _turn = alone();
+    let probe = Engine::new("");
+    // Its one thread is the one that waits for the reader.
+    let one = r#"{"n_parallel": 1}"#;
+    let both = [probe.load(&model_path(ENGLISH), one), probe.load(&model_path(STATEFUL), "")];
+    let bytes = probe.info()["memory_bytes"].as_u64().expect("bytes");
+    drop((both, probe));
+    let limit = (bytes - MEBIBYTE) as f64 / (1u64 << 30) as f64;
+    let engine = Engine::new(&json!({"max_memory": limit, "event_queue": 1}).to_string());
+    let other = engine.load(&model_path(STATEFUL), "");
+    let model = engine.load(&model_path(ENGLISH), one);
+    let sound = [jfk(), &silence(19.0)].concat().repeat(3);
+    let job = model.start_transcription(Sound::Samples(&sound), &json!({"temperature": 0}));
+    wait_for_state(&other, "unloaded");
+    let limited = json!({"language": "en", "temperature": 0, "deadline_ms": 60_000});
+    assert_eq!(other.hear(Sound::Samples(jfk()), &limited).words(), JFK);
+    assert_eq!(model.state(), "unloaded");
+    let end = job.read().pop().expect("an end");
+    let result: Value = serde_json::from_str(&end.json).expect("JSON");
+    let text = words(result["text"].as_str().expect("a text"));
+    assert_eq!((end.status, text), (FLUID_OK, [JFK; 3].join(" ")));
 }
 
 /// A warm-up of each kind, in the background.

@@ -152,6 +152,18 @@ fn options_refuse_what_they_do_not_know() {
     assert_eq!(LoadOptions::parse("{}"), Ok(LoadOptions::default()));
     let error = EngineOptions::parse(r#"{"threads": 1}"#).expect_err("unknown");
     assert!(error.message().starts_with("threads: "), "{error}");
+    for (options, path) in [
+        (r#"{"hub_endpoint": "hub.example"}"#, "hub_endpoint: "),
+        (r#"{"hub_endpoint": "https://me:secret@hub.example"}"#, "hub_endpoint: "),
+        (r#"{"hub_token": "a secret"}"#, "hub_token: "),
+    ] {
+        let error = EngineOptions::parse(options).expect_err(options);
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{error}");
+        assert!(
+            error.message().starts_with(path) && !error.message().contains("secret"),
+            "{error}"
+        );
+    }
     let error = EngineOptions::parse("[]").expect_err("not an object");
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
 }

@@ -1,5 +1,8 @@
 //! Memory budget and idle unload on a scripted backend: who gives way, who comes back, who waits.
 
+#[path = "support/read.rs"]
+mod read;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,12 +13,8 @@ use fluid::engine::model::Model;
 use fluid::engine::Engine;
 use fluid::error::{Error, ErrorKind};
 use fluid::request::{EngineOptions, GenerateRequest, LoadOptions, TokenizeRequest};
+use read::{read, BOUND, PATIENCE};
 use serde_json::{json, Value};
-
-/// What the contract promises from a cancel or a deadline to the final event.
-const BOUND: Duration = Duration::from_millis(100);
-/// Far beyond what any of these jobs takes: a job without an end fails instead of hanging.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 const MIB: u64 = 1 << 20;
 
@@ -26,25 +25,6 @@ fn engine(options: &str) -> Engine {
 /// One gibibyte for all.
 fn tight() -> Engine {
     engine(r#"{"max_memory": 1.0}"#)
-}
-
-fn next(job: &Job) -> Body {
-    match job.next(Job::deadline_in(PATIENCE)) {
-        Next::Event(event) => event.body,
-        other => panic!("expected an event, got {other:?}"),
-    }
-}
-
-/// Reads `job` to its end: its text, and how it ended.
-fn read(job: &Job) -> (String, Ending) {
-    let mut text = String::new();
-    loop {
-        match next(job) {
-            Body::Token(token) => text.push_str(&token.text),
-            Body::End(ending) => return (text, ending),
-            _ => {}
-        }
-    }
 }
 
 /// Loads a model of so many MiB that answers `reply`; `more` are words of its script.
@@ -239,6 +219,24 @@ fn a_slow_reader_does_not_keep_memory_from_others() {
 }
 
 #[test]
+fn a_free_while_unloaded_keeps_what_was_said() {
+    let engine = engine(r#"{"max_memory": 1.0, "event_queue": 2}"#);
+    let first = load(&engine, "first", 600);
+    let second = load(&engine, "more than two events", 600);
+    let unread = start(&second, ASK);
+    wait_for("a full queue", || !unread.has_room());
+    assert_eq!(ask(&first), "first");
+    assert_eq!(state(&second), "unloaded");
+    second.stop();
+    let (text, ending) = read(&unread);
+    assert_eq!(ending, Ending::Cancelled);
+    assert!(!text.is_empty() && "more than two events".starts_with(&text), "{text}");
+    let result: Value = serde_json::from_str(&unread.json().expect("a result")).expect("JSON");
+    let said = result["choices"][0]["text"].as_str().expect("a text");
+    assert!(said.starts_with(&text) && "more than two events".starts_with(said), "{result}");
+}
+
+#[test]
 fn models_that_do_not_fit_together_answer_everybody() {
     let engine = tight();
     let slow = json!({"load_ms": 3, "token_us": 200});
@@ -301,6 +299,18 @@ fn a_load_that_fails_later_ends_those_who_wait() {
     assert_eq!(state(&model), "unloaded");
     assert!(told(&events).contains(&"load_failed".to_owned()));
     std::fs::remove_dir_all(&folder).expect("the folder goes");
+}
+
+#[test]
+fn what_a_load_does_otherwise_is_told_each_time() {
+    let engine = engine("");
+    let events = engine.events().expect("a reader");
+    let moved = json!({"notice": "on another device"});
+    let model = try_load(&engine, "x", 10, moved, "").expect("loaded");
+    assert_eq!(told(&events), ["notice", "loaded"]);
+    engine.trim();
+    assert_eq!(ask(&model), "x");
+    assert_eq!(told(&events), ["unloaded trim", "loading", "notice", "loaded"]);
 }
 
 #[test]

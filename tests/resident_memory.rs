@@ -4,10 +4,9 @@
 
 mod support;
 
-use fluid::ffi::*;
-use serde_json::json;
 use support::process::{held, settled, use_one_arena};
-use support::speech::{jfk, Sound, EXACT, STATEFUL};
+use support::speech::{jfk, EXACT, STATEFUL};
+use support::usual::{hear, say};
 use support::{model_path, smollm2_path, Engine, Model};
 
 /// A model that is used and unloaded over and over leaves no more than this behind each time, in KiB.
@@ -16,17 +15,6 @@ const DRIFT: u64 = 4 * 1024;
 /// library, which a process has once and for all.
 const KEPT_LLAMA: u64 = 24 * 1024;
 const KEPT_OPENVINO: u64 = 112 * 1024;
-
-fn say(model: &Model) -> String {
-    let request = json!({"prompt": "The sea is", "max_tokens": 24, "temperature": 0});
-    let answer = model.generate(&request);
-    assert_eq!(answer.status, FLUID_OK, "{}", answer.error);
-    answer.text()
-}
-
-fn hear(model: &Model) -> String {
-    model.hear(Sound::Samples(jfk()), &json!({"language": "en", "temperature": 0})).words()
-}
 
 /// Has `model` used, unloaded and used again; its memory returns each time, all but `kept` KiB.
 fn memory_returns(what: &str, engine: &Engine, model: &Model, kept: u64, used: impl Fn(&Model)) {

@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 
 use fluid::ffi::{FLUID_CANCELLED, FLUID_DEADLINE, FLUID_EVENT_TOKEN};
 use serde_json::{json, Value};
-use support::{alone, smollm2_path, status_name, Engine, Event, Job, Model};
+use support::{alone, smollm2_path, status_name, tries, Engine, Event, Job, Model};
 
 /// What the contract promises from a cancel or a deadline to the final event.
 const BOUND: Duration = Duration::from_millis(100);
 
 /// Stops of each kind; the worst of them counts.
-const TRIES: u32 = 20;
+fn stops() -> u32 {
+    tries(10, 20)
+}
 
 /// A model as a program loads it: all cores, the default batch.
 fn with_model(test: impl FnOnce(&Model)) {
@@ -76,7 +78,7 @@ fn a_cancel_inside_a_long_prompt_comes_in_time() {
         let whole =
             4.0 * model.answer(&quarter).json["timings"]["prompt_ms"].as_f64().expect("a number");
         let (mut worst, mut inside) = (Duration::ZERO, 0);
-        for index in 0..TRIES {
+        for index in 0..stops() {
             // All over the prompt, but most within its first batch, or this would take minutes.
             let share = if index % 5 == 0 { 1.0 } else { 0.2 };
             let job = model.start(&long_prompt());
@@ -88,7 +90,11 @@ fn a_cancel_inside_a_long_prompt_comes_in_time() {
             inside += u32::from(!events.iter().any(|event| event.kind == FLUID_EVENT_TOKEN));
             worst = worst.max(late);
         }
-        assert!(inside >= TRIES / 2, "{inside} of {TRIES} were stopped before the first token");
+        assert!(
+            inside >= stops() / 2,
+            "{inside} of {} were stopped before the first token",
+            stops()
+        );
         report("cancel in prefill", worst);
     });
 }
@@ -97,7 +103,7 @@ fn a_cancel_inside_a_long_prompt_comes_in_time() {
 fn a_cancel_between_tokens_comes_in_time() {
     with_model(|model| {
         let mut worst = Duration::ZERO;
-        for index in 0..TRIES {
+        for index in 0..stops() {
             let job = model.start(&endless());
             job.next_token();
             let (late, events) =
@@ -116,7 +122,7 @@ fn a_deadline_comes_in_time() {
             [("deadline in prefill", long_prompt()), ("deadline in decode", endless())]
         {
             let mut worst = Duration::ZERO;
-            for index in 0..TRIES {
+            for index in 0..stops() {
                 let limit = 20 + (300.0 * scattered(index)) as u64;
                 let mut request = request.clone();
                 request["deadline_ms"] = json!(limit);

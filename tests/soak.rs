@@ -13,7 +13,7 @@ use dice::Dice;
 use fluid::ffi::{FLUID_CANCELLED, FLUID_OK};
 use serde_json::{json, Value};
 use support::process::{held, settled, use_one_arena};
-use support::{smollm2_path, Engine, Event, Job, Model};
+use support::{smollm2_path, tries, Engine, Event, Job, Model};
 
 /// Jobs at a time, on four slots.
 const AT_ONCE: usize = 12;
@@ -123,7 +123,6 @@ fn take_turns(count: usize) {
 #[test]
 fn two_thousand_jobs_with_random_cancels_leave_nothing_behind() {
     use_one_arena();
-    let is_full = std::env::var("FLUID_SOAK").is_ok_and(|length| length == "full");
     let before = Engine::new("");
     let (threads, files, _) = held();
     {
@@ -135,10 +134,10 @@ fn two_thousand_jobs_with_random_cancels_leave_nothing_behind() {
             let model = engine.load(&script, options);
             soak(&script, &model, 2_000);
         }
-        take_turns(if is_full { 20_000 } else { 1_200 });
+        take_turns(tries(1_200, 20_000));
         // States of 23 kB a token fill two MiB with the first jobs.
         let model = engine.load(&smollm2_path(), options);
-        soak("SmolLM2", &model, if is_full { 2_000 } else { 60 });
+        soak("SmolLM2", &model, tries(60, 2_000));
     }
     let (threads_now, files_now, _) = held();
     assert_eq!(threads_now, threads, "threads");

@@ -427,6 +427,7 @@ fn record(folder: &Folder, place: &str, repo: &str, files: &[(&str, &[u8])]) {
         quant: None,
         kind: Kind::Llm,
         folder: folder.at(place),
+        lacking: None,
     };
     let snapshot = Snapshot { repo: repo.to_owned(), commit: COMMIT.to_owned(), files: Vec::new() };
     let files: Vec<_> = files.iter().map(remote).collect();
@@ -496,6 +497,17 @@ fn downloads_that_have_not_ended_are_not_whole() {
         let found = entry(&engine, name);
         assert_eq!((&found["complete"], &found["missing"]), (&json!(false), &json!(why)), "{name}");
     }
+    let offline = Engine::new(&json!({"model_dir": folder.at(""), "offline": true}).to_string());
+    for (name, why) in [
+        ("small", "whisper/small: openvino_encoder_model.xml is missing"),
+        ("owner/repo", "m-Q8_0.gguf: the download of m-Q8_0.gguf has not ended"),
+    ] {
+        for (engine, options) in [(&engine, r#"{"download": false}"#), (&offline, "")] {
+            let (status, message) = refused(engine, name, options);
+            assert_eq!(status, "FLUID_ERROR_NOT_FOUND", "{message}");
+            assert!(message.contains(": is incomplete: ") && message.contains(why), "{message}");
+        }
+    }
     assert_eq!(entry(&engine, "whole/m.gguf")["complete"], true);
     assert_eq!(wanted(store.find("small", None)).repo, "owner/small");
     assert_eq!(
@@ -503,6 +515,47 @@ fn downloads_that_have_not_ended_are_not_whole() {
         Err(ErrorKind::InvalidModel)
     );
     assert_eq!(wanted(store.find("owner/repo", None)).folder, folder.at("llm/repo"));
+}
+
+/// A file of the old commit may have the size of the new one's.
+#[test]
+fn an_update_that_has_not_ended_is_a_mixture() {
+    let folder = Folder::new();
+    let engine = folder.engine();
+    let parts = ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"];
+    let whole = gguf::tiny_llama(1);
+    let fetch = |commit: &str, sums: [&str; 2], done: bool| {
+        let remote = |(path, sum): (&str, &str)| {
+            let (bytes, sha256) = (whole.len() as u64, Some(sha256_of(sum.as_bytes())));
+            let file = RemoteFile { path: path.to_owned(), bytes, sha256, blob: None };
+            (file, PathBuf::from(path))
+        };
+        let files: Vec<_> = parts.into_iter().zip(sums).map(remote).collect();
+        let wanted = folder.store().want("owner/m", Some(Kind::Llm)).expect("of a hub");
+        let wanted = Wanted { folder: folder.at("llm/m"), ..wanted };
+        let (repo, commit) = (wanted.repo.clone(), commit.to_owned());
+        let snapshot = Snapshot { repo, commit, files: Vec::new() };
+        Manifest::record(&wanted, &snapshot, &files, done).expect("it can be written")
+    };
+    let done = |manifest: Manifest| manifest.files.into_values().map(|file| file.done);
+    assert!(done(fetch("aaaaaaaa", ["1", "2"], false)).eq([false, false]));
+    for part in parts {
+        folder.write(&format!("llm/m/{part}"), &whole);
+    }
+    assert_eq!(
+        entry(&engine, "m")["missing"],
+        format!("the download of {} has not ended", parts[0])
+    );
+    assert!(done(fetch("aaaaaaaa", ["1", "2"], true)).eq([true, true]));
+    assert_eq!(entry(&engine, "m")["missing"], Value::Null);
+    // Of the new commit only the second file is another one.
+    assert!(done(fetch("bbbbbbbb", ["1", "3"], false)).eq([true, false]));
+    assert_eq!(
+        entry(&engine, "m")["missing"],
+        format!("the download of {} has not ended", parts[1])
+    );
+    assert!(done(fetch("bbbbbbbb", ["1", "3"], true)).eq([true, true]));
+    assert_eq!(entry(&engine, "m")["missing"], Value::Null);
 }
 
 /// A folder as no download leaves it: links in circles, pipes, names in no encoding, thousands of

@@ -17,12 +17,14 @@ use support::process::{held, use_one_arena};
 use support::speech::{
     jfk, segments, silence, words, Sound, ENGLISH, JFK, RATE, STATEFUL, STATELESS,
 };
-use support::{alone, model_path, status_name, Engine, Event, Job, Model};
+use support::{alone, model_path, status_name, tries, Engine, Event, Job, Model};
 
 /// What the contract promises from a cancel or a deadline to the final event.
 const BOUND: Duration = Duration::from_millis(100);
 /// Stops of each kind; the worst of them counts.
-const TRIES: u32 = 20;
+fn stops() -> u32 {
+    tries(8, 20)
+}
 
 /// A model as a program loads it.
 fn with_model(name: &str, test: impl FnOnce(&Model)) {
@@ -70,11 +72,11 @@ fn scattered(index: u32) -> f64 {
     (f64::from(index) * 0.618_033_988_75).fract()
 }
 
-/// Cancels a job at twenty moments of its first `seconds`.
+/// Cancels a job at moments spread over its first `seconds`.
 fn cancels(model: &Model, what: &str, sound: Sound<'_>, request: &Value, seconds: f64) {
     let mut worst = Duration::ZERO;
     let mut unstopped: Vec<String> = Vec::new();
-    for index in 0..TRIES {
+    for index in 0..stops() {
         let job = model.start_transcription(sound, request);
         let pause = Duration::from_secs_f64(seconds * scattered(index));
         let (late, events) = cancel_after(&job, pause);
@@ -84,7 +86,7 @@ fn cancels(model: &Model, what: &str, sound: Sound<'_>, request: &Value, seconds
         }
         worst = worst.max(late);
     }
-    assert!(unstopped.len() <= 2, "{what}: not all of {TRIES} were stopped: {unstopped:?}");
+    assert!(unstopped.len() <= 2, "{what}: not all were stopped: {unstopped:?}");
     report(what, worst);
 }
 
@@ -127,7 +129,7 @@ fn a_deadline_comes_in_time() {
         let sound = windows(6);
         model.hear(Sound::Samples(jfk()), &in_turn());
         let mut worst = Duration::ZERO;
-        for index in 0..TRIES {
+        for index in 0..stops() {
             let limit = 10 + (1_000.0 * scattered(index)) as u64;
             let mut request = in_turn();
             request["deadline_ms"] = json!(limit);
@@ -166,8 +168,7 @@ fn kinds(dice: &mut Dice) -> Vec<Kind> {
 /// With `FLUID_SOAK=full` some hundred times.
 #[test]
 fn what_is_heard_after_a_cancel_is_what_was_heard_before() {
-    let is_full = std::env::var("FLUID_SOAK").is_ok_and(|length| length == "full");
-    let rounds = if is_full { 300 } else { 4 };
+    let rounds = tries(3, 300);
     for name in [STATEFUL, STATELESS] {
         with_model(name, |model| cancel_and_hear(name, model, rounds));
     }
@@ -186,6 +187,7 @@ fn cancel_and_hear(name: &str, model: &Model, rounds: u32) {
         let (whole, parts) = kinds(&mut dice).remove(dice.below(5));
         let sound = windows(parts);
         let hear = || calm.hear(Sound::Samples(&sound), &whole).body;
+        eprintln!("{name}, round {round}");
         let before = known.entry(format!("{whole} {parts}")).or_insert_with(hear);
         let start =
             |sound: &[f32], request| model.start_transcription(Sound::Samples(sound), request);
@@ -416,14 +418,14 @@ fn models_and_engines_may_go_while_they_transcribe() {
 /// In a process of its own, which nothing else uses; with `FLUID_SOAK=full` for longer.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_hundred_transcriptions_leave_nothing_behind() {
+fn many_transcriptions_leave_nothing_behind() {
     const CHILD: &str = "FLUID_TEST_SOAK";
     if std::env::var_os(CHILD).is_some() {
         return soak();
     }
     let _turn = alone();
     let mut child = std::process::Command::new(std::env::current_exe().expect("a file"));
-    child.args(["--exact", "a_hundred_transcriptions_leave_nothing_behind", "--nocapture"]);
+    child.args(["--exact", "many_transcriptions_leave_nothing_behind", "--nocapture"]);
     let output = child.env(CHILD, "1").output().expect("this test can run itself");
     let told = String::from_utf8_lossy(&output.stderr);
     eprintln!("{}", told.trim());
@@ -432,8 +434,7 @@ fn a_hundred_transcriptions_leave_nothing_behind() {
 
 #[cfg(target_os = "linux")]
 fn soak() {
-    let is_full = std::env::var("FLUID_SOAK").is_ok_and(|length| length == "full");
-    let (name, rounds) = if is_full { (STATEFUL, 1_000) } else { (ENGLISH, 100) };
+    let (name, rounds) = tries((ENGLISH, 60), (STATEFUL, 1_000));
     use_one_arena();
     let engine = Engine::new("");
     // One thread: what it keeps for the next task depends on the last one.

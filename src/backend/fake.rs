@@ -15,7 +15,7 @@ use serde_json::{json, Map, Value};
 use super::memory::Memory;
 use super::{
     Adapter, AdapterInfo, Backend, BatchToken, ContextSizes, Decoded, Estimate, Interrupt, Limits,
-    Loaded, LoadedText, ModelInfo, Progress, Tokenizer, Vocab,
+    Listener, Loaded, LoadedText, ModelInfo, Tokenizer, Vocab,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::{LoadOptions, LoraFile};
@@ -30,6 +30,8 @@ struct Script {
     load_ms: u64,
     /// The load fails with this message.
     load_error: Option<String>,
+    /// What the load tells that it does otherwise than asked.
+    notice: Option<String>,
     /// The load panics.
     load_panic: bool,
     /// A load or computation in progress does not notice that it should stop.
@@ -64,6 +66,7 @@ impl Script {
             reply: string("reply").unwrap_or_else(|| "Hello!".to_owned()).into_bytes(),
             load_ms: number("load_ms").unwrap_or(0),
             load_error: string("load_error"),
+            notice: string("notice"),
             load_panic: flag("load_panic"),
             deaf: flag("deaf"),
             token_us: number("token_us").unwrap_or(0),
@@ -161,9 +164,9 @@ pub(super) fn load(
     script: &str,
     options: &LoadOptions,
     interrupt: &Interrupt,
-    progress: Progress<'_>,
+    Listener { progress, notice }: Listener<'_>,
 ) -> Result<Option<Loaded>> {
-    let script = Script::parse(script)?;
+    let mut script = Script::parse(script)?;
     assert!(!script.load_panic, "the fake script asks for a panic");
     let end = Instant::now() + Duration::from_millis(script.load_ms);
     while Instant::now() < end {
@@ -179,6 +182,7 @@ pub(super) fn load(
     if !progress(1.0) && !script.deaf {
         return Ok(None);
     }
+    script.notice.take().into_iter().for_each(notice);
     let limits = limits(&script, options);
     let info = info(&script);
     let fingerprint = format!("model=fake\nrecurrent={}", script.recurrent);

@@ -468,7 +468,7 @@ fn load_one(
 ) -> Result<Option<Loaded>> {
     #[cfg(feature = "fake")]
     if let Some(script) = path.strip_prefix("fake:") {
-        return fake::load(script, options, interrupt, listener.progress);
+        return fake::load(script, options, interrupt, listener);
     }
     let is_folder = is_folder(path, options)?;
     #[cfg(feature = "openvino")]

@@ -239,3 +239,25 @@ impl Others {
         Error::new(ErrorKind::OutOfMemory, message)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{catch_unwind, AssertUnwindSafe};
+
+    use super::*;
+
+    #[test]
+    fn a_place_in_the_line_is_left_also_by_a_panic() {
+        let budget = Budget::new(Some(10));
+        let first = budget.stand_in_line();
+        let gone = catch_unwind(AssertUnwindSafe(|| {
+            let _second = budget.stand_in_line();
+            panic!("on purpose");
+        }));
+        assert!(gone.is_err());
+        let third = budget.stand_in_line();
+        assert_eq!(budget.book.lock().line, [first.1, third.1]);
+        drop(first);
+        assert_eq!(budget.book.lock().line, [third.1]);
+    }
+}

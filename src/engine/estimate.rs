@@ -3,9 +3,9 @@
 
 use serde_json::{json, Map, Value};
 
-use super::Engine;
+use super::{fetch_first, Engine};
 use crate::backend::{self, memory, Estimate};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::request::LoadOptions;
 use crate::store::Found;
 
@@ -29,13 +29,7 @@ impl Engine {
         }
         match self.store.find(name, options.model_type)? {
             Found::Here(path) => Ok(path.to_string_lossy().into_owned()),
-            Found::Wanted(wanted) => {
-                let message = format!(
-                    "{name}: is not in the model folder; fetch {} with fluid_download first",
-                    wanted.repo
-                );
-                Err(Error::new(ErrorKind::NotFound, message))
-            }
+            Found::Wanted(wanted) => Err(fetch_first(name, &wanted, "")),
         }
     }
 }

@@ -69,7 +69,7 @@ use crate::backend;
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::{DownloadOptions, EngineOptions, LoadOptions};
 use crate::store::hub::Hub;
-use crate::store::{Found, Kind, Store};
+use crate::store::{Found, Kind, Store, Wanted};
 use crate::{log, own_thread};
 
 /// How long a trim waits for one model's memory.
@@ -184,11 +184,7 @@ impl Engine {
                 Err(error) => Source::Refused(error),
             },
             Found::Wanted(wanted) => {
-                let message = format!(
-                    "{name}: is not in the model folder, and \"download\" is false; fetch {} with fluid_download",
-                    wanted.repo
-                );
-                Source::Refused(Error::new(ErrorKind::NotFound, message))
+                Source::Refused(fetch_first(name, &wanted, ", and \"download\" is false"))
             }
         }
     }
@@ -265,4 +261,11 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.shut_down();
     }
+}
+
+/// The error of `name`, which stands for `wanted`, where nothing is fetched, because of what `besides` says.
+fn fetch_first(name: &str, wanted: &Wanted, besides: &str) -> Error {
+    let missing = wanted.missing(name);
+    let message = format!("{missing}{besides}; fetch {} with fluid_download", wanted.repo);
+    Error::new(ErrorKind::NotFound, message)
 }

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use serde_json::Value;
@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::backend::{self, Loaded};
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::LoadOptions;
+use crate::store;
 
 const MEBIBYTE: u64 = 1 << 20;
 
@@ -95,15 +96,15 @@ impl Recipe {
     }
 }
 
-/// The files that a model is loaded from: those of its folder, or its own, that of its draft model and
-/// those of its adapters. What a download writes beside them is none of it.
+/// The files that a model is loaded from: those of its folder, or its own, those of its draft model and
+/// of its adapters. What a download writes beside them is none of it.
 fn stamp(path: &str, options: &LoadOptions) -> Vec<Stamp> {
-    let path = Path::new(path);
+    let parts = |path: &str| store::gguf_parts(path).into_iter().map(PathBuf::from);
     let mut files: Vec<PathBuf> = match fs::read_dir(path) {
         Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
-        Err(_) => vec![path.to_owned()],
+        Err(_) => parts(path).collect(),
     };
-    files.extend(options.draft.iter().map(|draft| PathBuf::from(&draft.path)));
+    files.extend(options.draft.iter().flat_map(|draft| parts(&draft.path)));
     files.extend(options.lora.iter().map(|adapter| PathBuf::from(&adapter.path)));
     let files = files.iter().filter_map(|file| {
         let name = file.file_name()?.to_string_lossy().into_owned();
@@ -116,4 +117,26 @@ fn stamp(path: &str, options: &LoadOptions) -> Vec<Stamp> {
     let mut stamp: Vec<Stamp> = files.collect();
     stamp.sort();
     stamp
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_in_any_part_of_a_split_model_shows() {
+        let folder = std::env::temp_dir().join(format!("fluid-stamp-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        let part = |number: usize| folder.join(format!("m-{number:05}-of-00003.gguf"));
+        (1..=3).for_each(|number| fs::write(part(number), "some").expect("a file"));
+        let options = LoadOptions::parse("").expect("no options");
+        let first = part(1).to_string_lossy().into_owned();
+        let before = stamp(&first, &options);
+        assert_eq!(before.len(), 3);
+        fs::write(part(3), "more bytes").expect("a file");
+        assert_ne!(stamp(&first, &options), before);
+        fs::remove_file(part(2)).expect("it is there");
+        assert_eq!(stamp(&first, &options).len(), 2);
+        fs::remove_dir_all(&folder).expect("it is ours");
+    }
 }

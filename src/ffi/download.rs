@@ -4,12 +4,12 @@ use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
 use super::callback::{self, Callback};
-use super::engine::ENGINES;
+use super::engine::ask;
 use super::event::fluid_event_fn;
 use super::guard::guard;
 use super::handle::{fluid_engine, fluid_job};
+use super::job;
 use super::status::fluid_status;
-use super::{job, pointer};
 use crate::engine::job::Job;
 use crate::error::Result;
 use crate::request::DownloadOptions;
@@ -101,9 +101,9 @@ unsafe fn start(
     options_json: *const c_char,
 ) -> Result<Arc<Job>> {
     // SAFETY: the caller's promise.
-    let name = unsafe { pointer::text(name, "name") }?;
-    // SAFETY: the caller's promise.
-    let options = unsafe { pointer::optional_text(options_json, "options_json") }?;
-    let options = DownloadOptions::parse(options)?;
-    ENGINES.get(pointer::key(engine))?.download(name, &options)
+    unsafe {
+        ask(engine, name, options_json, |engine, name, options| {
+            engine.download(name, &DownloadOptions::parse(options)?)
+        })
+    }
 }

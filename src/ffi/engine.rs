@@ -142,6 +142,23 @@ pub unsafe extern "C" fn fluid_engine_trim(
     })
 }
 
+/// What `act` makes of an engine, a name and options.
+///
+/// # Safety
+/// The strings are null or NUL-terminated.
+pub(super) unsafe fn ask<T>(
+    engine: *mut fluid_engine,
+    name: *const c_char,
+    options_json: *const c_char,
+    act: impl FnOnce(&Engine, &str, &str) -> Result<T>,
+) -> Result<T> {
+    // SAFETY: the caller's promise.
+    let name = unsafe { pointer::text(name, "name") }?;
+    // SAFETY: the caller's promise.
+    let options = unsafe { pointer::optional_text(options_json, "options_json") }?;
+    act(&*ENGINES.get(pointer::key(engine))?, name, options)
+}
+
 /// Sets `out_json` to what `make` says of `engine`.
 ///
 /// # Safety

@@ -2,12 +2,13 @@
 
 use std::ffi::c_char;
 
-use super::engine::ENGINES;
+use super::engine::ask;
 use super::guard::guard;
 use super::handle::fluid_engine;
 use super::status::{fluid_status, FLUID_OK};
 use super::{pointer, string};
-use crate::error::{Error, ErrorKind, Result};
+use crate::engine::Engine;
+use crate::error::{Error, ErrorKind};
 use crate::request::LoadOptions;
 
 /// Tells what a model would take of memory, before it is loaded: its files are looked at, weights are
@@ -61,24 +62,12 @@ pub unsafe extern "C" fn fluid_estimate(
             let message = "the log callback cannot estimate models; do it outside";
             return Err(Error::new(ErrorKind::Busy, message));
         }
+        let estimate = |engine: &Engine, name: &str, options: &str| {
+            engine.estimate(name, LoadOptions::parse(options)?)
+        };
         // SAFETY: the caller's promise.
-        let json = unsafe { estimate(engine, name, options_json) }?;
+        let json = unsafe { ask(engine, name, options_json, estimate) }?;
         out.set(string::owned(json)?);
         Ok(FLUID_OK)
     })
-}
-
-/// # Safety
-/// The strings are null or NUL-terminated.
-unsafe fn estimate(
-    engine: *mut fluid_engine,
-    name: *const c_char,
-    options_json: *const c_char,
-) -> Result<String> {
-    // SAFETY: the caller's promise.
-    let name = unsafe { pointer::text(name, "name") }?;
-    // SAFETY: the caller's promise.
-    let options = unsafe { pointer::optional_text(options_json, "options_json") }?;
-    let engine = ENGINES.get(pointer::key(engine))?;
-    engine.estimate(name, LoadOptions::parse(options)?)
 }

@@ -4,7 +4,6 @@ use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
 use super::callback::{self, Callback};
-use super::engine::ENGINES;
 use super::event::fluid_event_fn;
 use super::guard::guard;
 use super::handle::{fluid_engine, fluid_job, fluid_model, Table};
@@ -158,11 +157,11 @@ unsafe fn start(
     options_json: *const c_char,
 ) -> Result<Arc<Job>> {
     // SAFETY: the caller's promise.
-    let name = unsafe { pointer::text(name, "name") }?;
-    // SAFETY: the caller's promise.
-    let options = unsafe { pointer::optional_text(options_json, "options_json") }?;
-    let engine = ENGINES.get(pointer::key(engine))?;
-    engine.load(name, LoadOptions::parse(options)?)
+    unsafe {
+        super::engine::ask(engine, name, options_json, |engine, name, options| {
+            engine.load(name, LoadOptions::parse(options)?)
+        })
+    }
 }
 
 /// Describes a model as a JSON object: `name`, `path`, `capabilities` ("generate", "transcribe",

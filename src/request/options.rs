@@ -246,12 +246,14 @@ impl LoadOptions {
 
 /// The hub; what is not given is for the environment to say.
 fn hub(fields: &mut Fields<'_>) -> Result<HubOptions> {
-    Ok(HubOptions {
+    let hub = HubOptions {
         endpoint: fields.string("hub_endpoint")?.map(str::to_owned),
         token: fields.string("hub_token")?.map(Token::new),
         offline: fields.boolean("offline")?,
         ..HubOptions::default()
-    })
+    };
+    hub.check()?;
+    Ok(hub)
 }
 
 /// `deadline_ms`, counted from the start of the job, 1 ms to 30 days.

@@ -21,6 +21,7 @@ fn wanted(kind: Kind, file: Option<&str>, quant: Option<&str>) -> Wanted {
         quant: quant.map(str::to_owned),
         kind,
         folder: PathBuf::from("/models/llm/repo"),
+        lacking: None,
     }
 }
 

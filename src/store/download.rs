@@ -57,6 +57,7 @@ pub fn download(
     is_to_run: bool,
     watch: &mut dyn FnMut(&Progress<'_>) -> bool,
 ) -> Result<Option<Downloaded>> {
+    hub.check_online(&wanted.missing(&wanted.repo))?;
     let mut go_on = || watch(&Progress::Listing);
     let Some(snapshot) = hub.snapshot(&wanted.repo, &wanted.revision, &mut go_on)? else {
         return Ok(None);

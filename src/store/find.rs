@@ -83,6 +83,8 @@ impl Store {
 
     /// A model that is not whole is fetched again, as far as it is known where from.
     fn mend(&self, name: &Name, kind: Kind, local: &Local) -> Result<Found> {
+        let why = local.lacking.as_deref().unwrap_or_default();
+        let lacking = Some(format!("{}: {why}", local.path.display()));
         if let Some(origin) = &local.origin {
             let file = local.gguf.as_ref().map(|model| {
                 let first = model.first();
@@ -96,12 +98,12 @@ impl Store {
                 quant: None,
                 kind,
                 folder: origin.folder.clone(),
+                lacking,
             }));
         }
         if let Some(wanted) = self.wanted(name, Some(kind)) {
-            return Ok(Found::Wanted(wanted));
+            return Ok(Found::Wanted(Wanted { lacking, ..wanted }));
         }
-        let why = local.lacking.as_deref().unwrap_or_default();
         let message = format!("{}: is not whole: {why}; fetch it again", local.path.display());
         Err(Error::new(ErrorKind::InvalidModel, message))
     }
@@ -154,6 +156,7 @@ impl Store {
             quant,
             kind,
             folder,
+            lacking: None,
         })
     }
 

@@ -92,6 +92,11 @@ fn split(path: &str) -> Option<(&str, usize)> {
     (is_sound && !stem.is_empty() && !stem.ends_with('/')).then_some((stem, count))
 }
 
+/// All files of the GGUF model at `path`, which may be the first of several.
+pub fn parts(path: &str) -> Vec<String> {
+    GgufModel::of(path).parts
+}
+
 /// The models that `paths` are files of, whole or not, in the order of their paths; without the
 /// files that are no models by themselves.
 pub(super) fn models<'a>(paths: impl Iterator<Item = &'a str>) -> Vec<GgufModel> {

@@ -17,7 +17,7 @@ mod short_names;
 use std::path::{Path, PathBuf};
 
 pub use self::choose::{check_runnable, choose, path_of};
-pub use self::gguf_files::PREFERRED;
+pub use self::gguf_files::{parts as gguf_parts, PREFERRED};
 pub use self::list::Entry;
 pub use self::local::Format;
 pub use self::manifest::{Manifest, Recorded, MANIFEST};
@@ -82,6 +82,18 @@ pub struct Wanted {
     pub kind: Kind,
     /// Where its files come to lie: a folder of the model folder.
     pub folder: PathBuf,
+    /// Of what is here and is not whole: where it is, and what is missing.
+    pub lacking: Option<String>,
+}
+
+impl Wanted {
+    /// Why `name`, which stands for this, leads to no model that is here.
+    pub fn missing(&self, name: &str) -> String {
+        match &self.lacking {
+            Some(lacking) => format!("{name}: is incomplete: {lacking}"),
+            None => format!("{name}: is not in the model folder"),
+        }
+    }
 }
 
 /// The model folder, and the folder for compiled models.

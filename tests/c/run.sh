@@ -25,35 +25,8 @@ CC=${CC:-gcc} CXX=${CXX:-g++}
 PATTERN=${1:-}
 # OpenVINO is looked for in the active Python environment: here that of `make setup`.
 export VIRTUAL_ENV=${VIRTUAL_ENV:-$PWD/.venv}
-passed=0 failed=0
 
-stop() { printf 'tests/c: %s\n' "$*" >&2; exit 1; }
-
-# The test NAME is that the command ends with 0. What it printed is shown only if not.
-check() {   # check NAME COMMAND...
-    local name=$1 since=$SECONDS code=0
-    shift
-    case "$name" in *"$PATTERN"*) ;; *) return 0 ;; esac
-    "$@" >"$OUT/log" 2>&1 </dev/null || code=$?
-    if [ $code -eq 0 ]; then
-        printf 'ok %s (%d s)\n' "$name" $((SECONDS - since))
-        passed=$((passed + 1))
-    else
-        printf 'FAILED %s (code %d)\n' "$name" $code
-        sed 's/^/    /' "$OUT/log" | head -n 60
-        failed=$((failed + 1))
-    fi
-}
-
-# As `timeout`, and nothing may be printed: neither a test that passes nor the library says a word.
-silent() {   # silent SECONDS COMMAND...
-    local code=0 text
-    text=$(timeout "$@" 2>&1) || code=$?
-    [ -z "$text" ] || printf 'printed: %s\n' "$text"
-    [ $code -eq 0 ] && [ -z "$text" ]
-}
-
-fails() { ! "$@"; }
+. tests/checks.sh
 
 # --- compiling -----------------------------------------------------------------------------------
 
@@ -75,12 +48,16 @@ header_alone() {
 # Each function of the header can be linked, and nothing else can.
 symbols() {
     nm -D --defined-only "$LIBRARY" | awk '{ print $3 }' | sort >$OUT/exported
-    "$CC" -E -P -Iinclude $OUT/header.c | grep -o 'fluid_[a-z_]* *(' | tr -d ' (' | sort -u >$OUT/declared
+    declared_functions >$OUT/declared
     diff $OUT/declared $OUT/exported
 }
 
-# The library stays loaded, and needs what every Linux with a C++ runtime has.
+# The library has the name that programs ask for, stays loaded, and needs what every Linux with a C++
+# runtime has.
 linkage() {
+    local major
+    major=$(printf '#include "fluid.h"\nFLUID_ABI_VERSION >> 16\n' | "$CC" -E -P -Iinclude - | tail -n 1)
+    readelf -d "$LIBRARY" | grep -q "(SONAME).*\[libfluid\.so\.$((major))\]" || { echo "SONAME"; return 1; }
     readelf -d "$LIBRARY" | grep -q 'FLAGS_1.*NODELETE' || { echo "not linked with -z nodelete"; return 1; }
     local extra
     extra=$(readelf -d "$LIBRARY" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' |
@@ -115,8 +92,8 @@ memchecked() {
 # first, for test_stress takes longest.
 memcheck_all() {
     local name index
-    for ((index = ${#programs[@]} - 1; index >= 0; index--)); do
-        name=${programs[index]}
+    for ((index = ${#checked[@]} - 1; index >= 0; index--)); do
+        name=${checked[index]}
         case "$name: valgrind" in *"$PATTERN"*) ;; *) continue ;; esac
         while [ "$(jobs -rp | wc -l)" -ge 2 ]; do wait -n; done
         {
@@ -291,6 +268,35 @@ example_transcribe_fails() {
         transcribe_says 1 FLUID_ERROR_UNSUPPORTED $TINY "$JFK"
 }
 
+example_two_models() {
+    timeout 120 $OUT/two_models "$MODEL" "$SPEECH" "$JFK" >$OUT/two.out || return 1
+    grep -q '^heard: .*my fellow Americans' $OUT/two.out && [ "$(wc -w <$OUT/two.out)" -gt 40 ] && return 0
+    cat $OUT/two.out
+    return 1
+}
+
+example_two_models_fails() {
+    ! timeout 60 $OUT/two_models "$MODEL" "$SPEECH" $OUT/missing.wav >$OUT/two.out 2>$OUT/two.err &&
+        grep -q '^transcription: FLUID_ERROR_NOT_FOUND: .*missing.wav' $OUT/two.err
+}
+
+# --- ends of the process ---------------------------------------------------------------------------
+
+# Wherever OpenVINO is when the process ends: in its search for devices, in a load, in a transcription.
+early_exit() {
+    local ms step=2
+    [ "${FLUID_SOAK:-}" != full ] || step=1
+    for ms in $(seq 0 $((10 * step)) 150); do
+        silent 20 "$OUT/early_exit" "$ms" || { echo "while asked, after $ms ms"; return 1; }
+    done
+    for ms in $(seq 100 $((100 * step)) 1300); do
+        silent 20 "$OUT/early_exit" "$ms" "$SPEECH" || { echo "with a model, after $ms ms"; return 1; }
+    done
+    for ms in 0 150; do
+        silent 20 "$OUT/early_exit" "$ms" "$SPEECH" exit || { echo "exit in another thread, after $ms ms"; return 1; }
+    done
+}
+
 # --- an old processor ----------------------------------------------------------------------------
 
 old_processor() {
@@ -313,7 +319,7 @@ check header_alone header_alone
 check symbols symbols
 check linkage linkage
 
-programs=()
+programs=() checked=()
 for source in tests/c/test_*.c*; do
     name=$(basename "${source%.*}")
     # OpenVINO takes minutes under valgrind; test_audio has what needs no model of speech.
@@ -327,17 +333,25 @@ check "asan: finds an overflow" fails $OUT/overflow.asan
 for name in "${programs[@]}"; do
     check "$name" plain "$name" "$MODEL" "$TINY" "$LIBRARY" "$RERANKER"
 done
-check "test_transcribe" plain test_transcribe "$SPEECH" "$JFK" "$TINY"
+# Under AddressSanitizer it runs below in any case.
+[ "${FLUID_SOAK:-}" != full ] || check "test_transcribe" plain test_transcribe "$SPEECH" "$JFK" "$TINY"
 for name in "${programs[@]}"; do
     check "$name: asan" sanitized "$name" $TINY $TINY "$LIBRARY" "$RERANKER"
 done
 check "test_transcribe: asan" sanitized test_transcribe "$SPEECH" "$JFK" "$TINY"
-memcheck_all
+# valgrind is thirty times slower: what hammers the library goes under it in soaks only.
 for name in "${programs[@]}"; do
+    case "${FLUID_SOAK:-}:$name" in
+        :test_process | :test_soak | :test_stress) ;;
+        *) checked+=("$name") ;;
+    esac
+done
+memcheck_all
+for name in "${checked[@]}"; do
     check "$name: valgrind" memcheck_of "$name"
 done
 
-for name in chat doctor jobs models queue search tools transcribe; do
+for name in chat doctor jobs models queue search tools transcribe two_models; do
     check "example $name: compiles" compile examples/c/$name.c $OUT/$name
 done
 check "example chat" example_chat
@@ -355,11 +369,15 @@ check "example transcribe" example_transcribe
 check "example transcribe: formats" example_transcribe_formats
 check "example transcribe: Ctrl-C" example_transcribe_interrupted
 check "example transcribe: failures" example_transcribe_fails
+check "example two_models" example_two_models
+check "example two_models: no recording" example_two_models_fails
+
+check "early_exit: compiles" compile tests/c/early_exit.c $OUT/early_exit
+check "early exit" early_exit
 
 if [ "$(uname -m)" = x86_64 ]; then
     check "old_cpu: compiles" compile tests/c/old_cpu.c $OUT/old_cpu
     check "old processor" old_processor
 fi
 
-printf '%d passed, %d failed\n' $passed $failed
-[ $failed -eq 0 ]
+sum_up

@@ -161,7 +161,8 @@ static void abandoned_load(void) {
         length += sprintf(options + length, "{{ messages[%d].role }}%0200d", i, i);
     }
     strcpy(options + length, "\"}");
-    for (int round = 0; round < 20; round++) {
+    int step = getenv("FLUID_SLOW") == NULL ? 1 : 5;
+    for (int round = 0; round < 20; round += step) {
         fluid_engine *engine = new_engine(NULL);
         const fluid_event *event = NULL;
         fluid_job *job = NULL;

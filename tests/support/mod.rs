@@ -10,6 +10,7 @@ pub mod llama;
 pub mod process;
 pub mod speech;
 pub mod state;
+pub mod usual;
 pub mod vocabulary;
 
 use std::ffi::{c_char, c_void, CStr, CString};
@@ -23,6 +24,16 @@ use serde_json::Value;
 
 /// Far beyond what any job of these tests takes: one without an end fails instead of hanging.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often something is tried: `few` times, or `full` with `FLUID_SOAK=full` (`make soak`).
+pub fn tries<T>(few: T, full: T) -> T {
+    let is_full = std::env::var("FLUID_SOAK").is_ok_and(|length| length == "full");
+    if is_full {
+        full
+    } else {
+        few
+    }
+}
 
 /// Beginnings that models go on from in different ways.
 pub const PROMPTS: [&str; 8] = [

@@ -12,6 +12,7 @@ use super::port::{ports, CountOf, PortOf};
 use super::request::Request;
 use super::runtime::Runtime;
 use super::status::{c_string, check, own, take_string};
+use crate::at_exit;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Settings for a compile, as OpenVINO names them, such as `("NUM_STREAMS", "1")`.
@@ -49,6 +50,7 @@ impl Core {
         file::check(path, bin)?;
         let mut pointer = null_mut();
         let status = read(self.pointer.as_ptr(), path, bin, &mut pointer)?;
+        at_exit::set_anew();
         check(status, ErrorKind::InvalidModel, || {
             format!("{}: OpenVINO refuses the model", path.display())
         })?;
@@ -109,6 +111,7 @@ impl Core {
                 arg[23],
             )
         };
+        at_exit::set_anew();
         check(status, ErrorKind::Backend, || format!("compiling for {device}"))?;
         Compiled::new(own(out, "compiled model")?)
     }
@@ -133,6 +136,7 @@ impl Core {
         // SAFETY: the core is alive; a place for the result.
         let status =
             unsafe { sys::ov_core_get_available_devices(self.pointer.as_ptr(), &mut list) };
+        at_exit::set_anew();
         check(status, ErrorKind::Backend, || "listing devices".into())?;
         let names: &[*mut c_char] = match list.devices.is_null() {
             true => &[],

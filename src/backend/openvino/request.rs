@@ -9,6 +9,7 @@ use openvino_sys::{self as sys, ov_status_e};
 
 use super::status::{c_string, check};
 use super::tensor::{Element, Tensor, View};
+use crate::at_exit;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long [`Request::run`] waits before it asks again whether to go on.
@@ -38,6 +39,8 @@ enum State {
 pub struct Request {
     pointer: NonNull<sys::ov_infer_request_t>,
     state: State,
+    /// Whether an inference has ended.
+    ran: bool,
     // Held while OpenVINO may read or write their memory.
     inputs: BTreeMap<String, Arc<Tensor>>,
     outputs: BTreeMap<String, Tensor>,
@@ -50,7 +53,13 @@ impl Request {
     /// # Safety
     /// `pointer` is a request that is the caller's to free.
     pub(super) unsafe fn own(pointer: NonNull<sys::ov_infer_request_t>) -> Self {
-        Self { pointer, state: State::Empty, inputs: BTreeMap::new(), outputs: BTreeMap::new() }
+        Self {
+            pointer,
+            state: State::Empty,
+            ran: false,
+            inputs: BTreeMap::new(),
+            outputs: BTreeMap::new(),
+        }
     }
 
     /// Gives input `name` a tensor, to be read at each run until another one is given.
@@ -216,6 +225,9 @@ impl Request {
     }
 
     fn ended(&mut self, status: ov_status_e) -> Result<()> {
+        if !std::mem::replace(&mut self.ran, true) {
+            at_exit::set_anew();
+        }
         self.state = match status {
             ov_status_e::OK => State::Done,
             _ => State::Empty,

@@ -9,6 +9,7 @@ use once_cell::sync::OnceCell;
 use openvino_sys::{self as sys, ov_status_e};
 
 use super::find::{self, Environment, Place, Platform};
+use crate::at_exit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::log;
 use crate::machine::system;
@@ -217,6 +218,7 @@ impl Runtime {
         let compile_model = *compile_model.map_err(|error| error.to_string())?;
         sys::library::load_from(path)?;
         take_log(&library);
+        at_exit::set_anew();
         log!(Info, "OpenVINO {version} from {}", path.display());
         Ok(Self {
             version,

@@ -51,12 +51,13 @@ impl Hub {
         self.offline
     }
 
-    fn check_online(&self, missing: &str) -> Result<()> {
+    /// `NotFound` where it may not be asked; `missing` says what for.
+    pub fn check_online(&self, missing: &str) -> Result<()> {
         if !self.offline {
             return Ok(());
         }
         let message = format!(
-            "{missing} is not here, and may not be fetched: offline (HF_HUB_OFFLINE) is set; put its files into the model folder, or allow downloads"
+            "{missing}, and may not be fetched: offline (HF_HUB_OFFLINE) is set; put its files into the model folder, or allow downloads"
         );
         Err(Error::new(ErrorKind::NotFound, message))
     }
@@ -72,7 +73,7 @@ impl Hub {
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<Option<Snapshot>> {
         check_names(repo, revision)?;
-        self.check_online(repo)?;
+        self.check_online(&format!("{repo} is not here"))?;
         let http = self.connect()?;
         fetch::attend(&http, go_on, || self.list(&http, repo, revision))
     }
@@ -153,7 +154,7 @@ impl Hub {
     ) -> Result<Option<Vec<Fetched>>> {
         let Snapshot { repo, commit, .. } = snapshot;
         check_names(repo, commit)?;
-        self.check_online(repo)?;
+        self.check_online(&format!("{repo} is not here"))?;
         let front = format!("{}/{repo}/resolve/{}", self.endpoint, encode(commit, ""));
         let batch = Batch::new(files, folder, |remote| {
             let path = &remote.path;

@@ -68,22 +68,25 @@ impl Token {
 impl HubOptions {
     /// The hub's address without a `/` at its end.
     pub(super) fn endpoint(&self) -> Result<String> {
-        let given = self.endpoint.clone().or_else(|| variable("HF_ENDPOINT"));
-        let endpoint = given.unwrap_or_else(|| PUBLIC_HUB.to_owned());
-        let endpoint = endpoint.trim().trim_end_matches('/');
-        let rest = endpoint.strip_prefix("https://").or_else(|| endpoint.strip_prefix("http://"));
-        let is_address = rest.is_some_and(|rest| {
-            let plain = |byte: u8| byte.is_ascii_graphic() && !b"@?#\\\"<>".contains(&byte);
-            !rest.is_empty() && !rest.starts_with(['/', ':']) && rest.bytes().all(plain)
-        });
-        if !is_address {
-            // Not shown, for it may hold a password.
-            let message = format!(
-                "the hub's address (hub_endpoint, HF_ENDPOINT) must be like {PUBLIC_HUB}, without a user or a query"
-            );
-            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        if let Some(given) = &self.endpoint {
+            return address(given, "hub_endpoint");
         }
-        Ok(endpoint.to_owned())
+        match variable("HF_ENDPOINT") {
+            Some(set) => address(&set, "HF_ENDPOINT"),
+            None => Ok(PUBLIC_HUB.to_owned()),
+        }
+    }
+
+    /// Whether what is given here can be used. Errors: `InvalidRequest`, with the option's name.
+    pub fn check(&self) -> Result<()> {
+        let wrong = |field: &str, error: Error| Error::invalid_request(field, error.message());
+        if let Some(given) = &self.endpoint {
+            address(given, "it").map_err(|error| wrong("hub_endpoint", error))?;
+        }
+        if let Some(given) = &self.token {
+            given.clone().check("it").map_err(|error| wrong("hub_token", error))?;
+        }
+        Ok(())
     }
 
     /// The token to show to the hub.
@@ -119,6 +122,23 @@ impl HubOptions {
             ["1", "ON", "YES", "TRUE"].contains(&text.as_str())
         })
     }
+}
+
+/// `given` as a hub's address. Errors name its `origin`; it may hold a password, and is not shown.
+fn address(given: &str, origin: &str) -> Result<String> {
+    let address = given.trim().trim_end_matches('/');
+    let rest = address.strip_prefix("https://").or_else(|| address.strip_prefix("http://"));
+    let is_address = rest.is_some_and(|rest| {
+        let plain = |byte: u8| byte.is_ascii_graphic() && !b"@?#\\\"<>".contains(&byte);
+        !rest.is_empty() && !rest.starts_with(['/', ':']) && rest.bytes().all(plain)
+    });
+    if is_address {
+        return Ok(address.to_owned());
+    }
+    let message = format!(
+        "{origin} is no hub's address: those are like {PUBLIC_HUB}, without a user or a query"
+    );
+    Err(Error::new(ErrorKind::InvalidArgument, message))
 }
 
 /// A variable that is set, in UTF-8 and not empty.

@@ -30,6 +30,11 @@ impl Hub {
     }
 
     /// Never called.
+    pub fn check_online(&self, _missing: &str) -> Result<()> {
+        refuse()
+    }
+
+    /// Never called.
     pub fn snapshot(
         &self,
         _repo: &str,
