@@ -1,0 +1,79 @@
+// A job that a task awaits.
+
+using System;
+using System.Threading;
+using System.Threading.Tasks;
+
+namespace Fluid.Native.Interop
+{
+    internal sealed class AsyncRun
+    {
+        private readonly Job job;
+        private readonly IProgress<FluidEvent> events;
+        private readonly CancellationToken token;
+        private CancellationTokenRegistration registration;
+        // What awaits the task goes on elsewhere: the reading thread is everybody's.
+        private readonly TaskCompletionSource<FluidEvent> ended =
+            new TaskCompletionSource<FluidEvent>(TaskCreationOptions.RunContinuationsAsynchronously);
+        private Exception thrown;
+
+        private AsyncRun(Job job, IProgress<FluidEvent> events, CancellationToken token)
+        {
+            this.job = job;
+            this.events = events;
+            this.token = token;
+        }
+
+        internal static Task<FluidEvent> Start(Job job, IProgress<FluidEvent> events, CancellationToken token)
+        {
+            var run = new AsyncRun(job, events, token);
+            if (job.Listen(run)) run.Attach();
+            else run.ended.SetException(new FluidBusyException("a task awaits the job already"));
+            return run.ended.Task;
+        }
+
+        private void Attach()
+        {
+            try
+            {
+                registration = token.Register(job.Cancel);
+                Dispatcher.Attach(job);
+            }
+            catch (Exception e)
+            {
+                registration.Dispose();
+                job.StopListening();
+                ended.SetException(e);
+            }
+        }
+
+        /// On the reading thread. Nothing that a caller's code throws gets past here.
+        internal void Tell(FluidEvent said)
+        {
+            if (said.Kind == FluidEventKind.End)
+            {
+                registration.Dispose();
+                Finish(said);
+            }
+            else if (thrown == null && events != null)
+            {
+                try
+                {
+                    events.Report(said);
+                }
+                catch (Exception e)
+                {
+                    thrown = e;
+                    job.Cancel();
+                }
+            }
+        }
+
+        private void Finish(FluidEvent end)
+        {
+            if (thrown != null) ended.TrySetException(thrown);
+            else if (end.Status == FluidStatus.Ok) ended.TrySetResult(end);
+            else ended.TrySetException(FluidException.Of(end, token));
+        }
+    }
+}
