@@ -1,0 +1,146 @@
+"""The files of an installation: a path below the prefix, and what lies there."""
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from system import PAPERS, ROOT, Refused, abi_version, version
+
+HERE = Path(__file__).resolve().parent
+URL = "https://github.com/FluidInference/libfluid"
+DOC = "share/doc/fluid"
+
+
+@dataclass(frozen=True)
+class File:
+    source: Path | str  # a file to copy, or a text
+    program: bool = False
+    strip: bool = False
+
+
+@dataclass(frozen=True)
+class Link:
+    target: str  # the name of a neighbour
+
+
+def _library(built, system, libdir):
+    """The shared library and its links; the path of what programs load, and of what they link with."""
+    major, minor = abi_version()
+    if system.os == "windows":
+        name = "libfluid.dll.a" if system.triple.endswith("-gnu") else "fluid.lib"
+        files = {"bin/fluid.dll": File(built.library, program=True), f"{libdir}/{name}": File(built.import_library)}
+        return files, "bin/fluid.dll", f"{libdir}/{name}"
+    pattern = "libfluid.so{}" if system.os == "linux" else "libfluid{}.dylib"
+    real, soname, plain = (pattern.format(part) for part in (f".{major}.{minor}", f".{major}", ""))
+    files = {
+        f"{libdir}/{real}": File(built.library, program=True, strip=True),
+        f"{libdir}/{soname}": Link(real),
+        f"{libdir}/{plain}": Link(soname),
+    }
+    return files, f"{libdir}/{real}", f"{libdir}/{plain}"
+
+
+def _filled(template, **values):
+    text = (HERE / template).read_text(encoding="utf-8")
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", value)
+    return File(text)
+
+
+def _up(folder):
+    """From `folder` back to the prefix."""
+    return "/".join(".." for _ in Path(folder).parts)
+
+
+def _pkg_config(libdir, native_libs):
+    folder = f"{libdir}/pkgconfig"
+    common = {"UP": _up(folder), "LIBDIR": libdir, "URL": URL, "VERSION": version()}
+    private = " ".join(native_libs)
+    shared = "Libs: -L${libdir} -lfluid" + (f"\nLibs.private: {private}" if private else "")
+    files = {f"{folder}/fluid.pc": _filled("fluid.pc.in", NAME="fluid", LIBS=shared, **common)}
+    if native_libs:
+        static = f"Libs: ${{libdir}}/libfluid.a {private}"
+        files[f"{folder}/fluid-static.pc"] = _filled("fluid.pc.in", NAME="fluid-static", LIBS=static, **common)
+    return files
+
+
+def _cmake(system, libdir, shared, linked, native_libs):
+    folder = f"{libdir}/cmake/fluid"
+    major, _ = abi_version()
+    properties = {
+        "linux": f'\n    IMPORTED_SONAME "libfluid.so.{major}"',
+        "macos": f'\n    IMPORTED_SONAME "@rpath/libfluid.{major}.dylib"',
+        "windows": f'\n    IMPORTED_IMPLIB "${{_fluid_prefix}}/{linked}"',
+    }[system.os]
+    values = {
+        "UP": _up(folder),
+        "LIBDIR": libdir,
+        "SHARED": shared,
+        "SHARED_PROPERTIES": properties,
+        "NATIVE_LIBS": ";".join(native_libs),
+        "VERSION": version(),
+    }
+    return {
+        f"{folder}/fluid-config.cmake": _filled("fluid-config.cmake.in", **values),
+        f"{folder}/fluid-config-version.cmake": _filled("fluid-config-version.cmake.in", **values),
+    }
+
+
+def files(built, system, libdir="lib", static=None):
+    """Path to File or Link. `static` is (libfluid.a, what to link with it)."""
+    tree, shared, linked = _library(built, system, libdir)
+    tree["include/fluid.h"] = File(ROOT / "include/fluid.h")
+    for header in sorted((ROOT / "bindings/cpp").rglob("*.hpp")):
+        tree[f"include/{header.relative_to(ROOT / 'bindings/cpp').as_posix()}"] = File(header)
+    native_libs = []
+    if static:
+        tree[f"{libdir}/libfluid.a"], native_libs = File(static[0]), static[1]
+    tree |= _pkg_config(libdir, native_libs)
+    tree |= _cmake(system, libdir, shared, linked, native_libs)
+    tree[f"bin/{built.server.name}"] = File(built.server, program=True, strip=True)
+    for name in ("LICENSE-MIT", "LICENSE-APACHE"):
+        tree[f"{DOC}/{name}"] = File(ROOT / name)
+    for name in PAPERS:
+        tree[f"{DOC}/{name}"] = File(built.folder / name)
+    return tree
+
+
+def _strip(source, target, system):
+    flags = {"linux": ["--strip-unneeded"], "macos": ["-x"]}[system.os]
+    done = subprocess.run(["strip", *flags, "-o", target, source], capture_output=True, encoding="utf-8", check=False)
+    if done.returncode:
+        raise Refused(f"strip {source}: {done.stderr.strip()}")
+
+
+def lay(tree, prefix, system):
+    """Writes the tree below the folder `prefix`. A file that is there is replaced, not written to: a program
+    that runs keeps the old one."""
+    for path, item in sorted(tree.items()):
+        target = Path(prefix, path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        new = target.with_name(f".{target.name}.new")
+        new.unlink(missing_ok=True)
+        if isinstance(item, Link):
+            new.symlink_to(item.target)
+        elif not isinstance(item.source, Path):
+            new.write_text(item.source, encoding="utf-8", newline="\n")
+        elif item.strip and system.os != "windows":
+            _strip(item.source, new, system)
+        else:
+            shutil.copyfile(item.source, new)
+        if not isinstance(item, Link):
+            new.chmod(0o755 if item.program else 0o644)
+        os.replace(new, target)
+
+
+def take_away(paths, prefix):
+    """Removes what `lay` wrote, and the folders that are then empty."""
+    for path in paths:
+        Path(prefix, path).unlink(missing_ok=True)
+    folders = {parent for path in paths for parent in Path(path).parents if parent.parts}
+    for folder in sorted(folders, key=lambda folder: len(folder.parts), reverse=True):
+        # What others put there stays.
+        if Path(prefix, folder).is_dir() and not any(Path(prefix, folder).iterdir()):
+            Path(prefix, folder).rmdir()
