@@ -1,12 +1,16 @@
 # What a person types. A fresh Debian 12 with git and make needs nothing else: `make demo`.
 
-SHELL := /bin/bash
+# On Windows, in Git Bash, make finds programs by Windows' PATH.
+ON_WINDOWS := $(filter Windows_NT,$(OS))
+SHELL := $(if $(ON_WINDOWS),bash,/bin/bash)
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
 # A fitting cargo may be off PATH (rustup's folder); the scripts count on the folder target/.
+ifndef ON_WINDOWS
 export PATH := $(shell bash tools/setup.sh --path)
+endif
 export FLUID_GOAL := make $(or $(MAKECMDGOALS),demo)
 unexport CARGO_TARGET_DIR CARGO_BUILD_TARGET_DIR CARGO_BUILD_TARGET
 
@@ -30,8 +34,11 @@ DEMO_LIBS := -Ltarget/release -lfluid -Wl,-rpath,'$$ORIGIN/../release'
 
 BENCH_FLAGS ?=
 SETUP_FLAGS :=
-test test-rust test-python test-c test-server test-header check soak header: SETUP_FLAGS := --test
+test test-rust test-python test-c test-cpp test-python-binding test-csharp test-server test-install test-header check soak header abi: SETUP_FLAGS := --test
 bench peers: SETUP_FLAGS := --bench
+# A prerequisite takes the flags of the first goal that asks for it: all goals of a release have the same.
+wheel build-for-dist dist deb dist-wheel: SETUP_FLAGS := --wheel
+docs: SETUP_FLAGS := --docs
 
 .PHONY: help
 help: ## this list
@@ -79,12 +86,12 @@ build-for-tests: setup
 
 .PHONY: test
 test: setup models build-for-tests ## every test
-	@bash tools/run_tests.sh rust python c server
+	@bash tools/run_tests.sh rust python c cpp python_binding csharp server install
 
 .PHONY: test-rust test-python test-c test-server test-header
 test-rust: setup models build-for-tests ## the Rust tests alone
 	@bash tools/run_tests.sh rust
-test-python: setup models ## the tests of tools/ alone
+test-python: setup models build-for-tests ## the tests of tools/ alone
 	@bash tools/run_tests.sh python
 test-c: setup models build-for-tests ## the C programs alone
 	@bash tools/run_tests.sh c
@@ -93,6 +100,21 @@ test-server: setup models build-for-tests ## the server's tests alone, with Open
 	@bash tools/run_tests.sh server
 test-header: setup ## is include/fluid.h what the sources say?
 	@cargo test $(TEST_FLAGS) --test header
+
+.PHONY: test-python-binding test-cpp test-csharp
+test-python-binding: setup models ## the tests of bindings/python and examples/python alone
+	@bash tools/run_tests.sh python_binding
+test-cpp: setup models ## the tests of bindings/cpp and examples/cpp alone
+	@bash tools/run_tests.sh cpp
+test-csharp: setup models ## the tests of bindings/csharp and examples/csharp alone
+	@bash tools/run_tests.sh csharp
+.PHONY: test-dotnet
+test-dotnet: models build ## the C# tests by the .NET SDK, where it is installed
+	@bash tests/csharp/dotnet.sh
+
+.PHONY: wheel
+wheel: build ## the Python package with the library in it, for this machine: target/wheels
+	@.venv/bin/python bindings/python/build_wheel.py
 
 .PHONY: check
 check: setup build-for-tests ## formatting and clippy, warnings denied
@@ -117,7 +139,48 @@ bench: setup models peers build-for-tests ## libfluid beside llama.cpp and OpenV
 
 .PHONY: soak
 soak: setup models build-for-tests ## the tests with the soaks at full length
-	@FLUID_SOAK=full bash tools/run_tests.sh rust c server
+	@FLUID_SOAK=full bash tools/run_tests.sh rust c cpp python_binding csharp server install
+
+# Where it goes: `make install PREFIX=$$HOME/.local`, and for packagers DESTDIR and LIBDIR=lib64. What is installed
+# was built before, so that `sudo make install` builds nothing as root. STATIC=1 adds libfluid.a.
+PREFIX ?= /usr/local
+LIBDIR ?= lib
+DESTDIR ?=
+STATIC ?=
+PYTHON ?= $(if $(ON_WINDOWS),python,python3)
+INSTALL_FLAGS = --prefix '$(PREFIX)' --destdir '$(DESTDIR)' --libdir '$(LIBDIR)'
+STATIC_FLAG = $(if $(filter-out 0,$(STATIC)),--static)
+.PHONY: install uninstall
+install: ## header, library, server, pkg-config and CMake files, after `make server` (PREFIX=/usr/local)
+	@$(PYTHON) tools/dist/install.py $(INSTALL_FLAGS) $(STATIC_FLAG)
+uninstall: ## takes them away again
+	@$(PYTHON) tools/dist/install.py $(INSTALL_FLAGS) --uninstall
+
+# Built apart, in target/ship: a build without this machine's paths is another build of everything.
+.PHONY: build-for-dist dist deb dist-wheel nuget
+build-for-dist: setup
+	@bash tools/dist/build.sh build $(ALL_FLAGS)
+dist: build-for-dist ## what users download, in target/dist: an archive, symbols, SHA256SUMS
+	@$(PYTHON) tools/dist/dist.py $(STATIC_FLAG)
+deb: build-for-dist ## Debian packages: libfluid1, libfluid-dev, fluid-server
+	@$(PYTHON) tools/dist/deb.py
+dist-wheel: build-for-dist ## the Python package for other machines
+	@.venv/bin/python bindings/python/build_wheel.py --build target/ship/release --out target/dist
+	@$(PYTHON) tools/dist/dist.py --sums
+nuget: ## NuGet's package of the archives in target/dist (.NET SDK needed)
+	@$(PYTHON) tools/dist/nuget.py
+
+.PHONY: abi test-install check-workflows
+abi: setup ## write abi/fluid.abi again, unless that would hide a break
+	@$(PYTHON) tools/dist/abi.py write
+test-install: setup server ## the installation, the packages and the binary interface alone
+	@bash tools/run_tests.sh install
+check-workflows: ## actionlint and shellcheck over .github/workflows, where they are installed
+	@bash tools/check-workflows.sh
+
+.PHONY: docs
+docs: setup ## the C reference, from the header: target/docs/html/index.html
+	@python3 tools/docs/reference.py
 
 .PHONY: setup
 setup:

