@@ -86,7 +86,7 @@ fn cancels(model: &Model, what: &str, sound: Sound<'_>, request: &Value, seconds
         }
         worst = worst.max(late);
     }
-    assert!(unstopped.len() <= 2, "{what}: not all were stopped: {unstopped:?}");
+    assert!(unstopped.len() <= stops() as usize / 8, "{what}: not all were stopped: {unstopped:?}");
     report(what, worst);
 }
 
@@ -467,9 +467,11 @@ fn soak() {
     }
     let (threads_now, files_now, _) = held();
     assert_eq!((threads_now, files_now), (threads, files), "threads, open files");
-    // What OpenVINO keeps swings by some MB; a leak leaves what came before behind for good.
-    let (first, last) = memory.split_at(memory.len() / 2);
-    let (most, least) = (first.iter().max().copied(), last.iter().min().copied());
+    // What OpenVINO keeps swings by some MB; a leak leaves what came before behind for good. The
+    // middle third lies between, for the leak to show.
+    let third = memory.len() / 3;
+    let (most, least) =
+        (memory[..third].iter().max().copied(), memory[2 * third..].iter().min().copied());
     eprintln!("{name}, {rounds} transcriptions: {most:?} KiB at most, then {least:?} at least");
     let limit = most.map(|most| most + (2 << 10));
     assert!(least <= limit, "memory grows: {memory:?}");

@@ -143,6 +143,13 @@ unsafe impl Sync for Tensor {}
 impl Tensor {
     /// A tensor of zeros. `OutOfMemory` where its size is beyond what can be had.
     pub fn new(element: ElementType, shape: &[usize]) -> Result<Self> {
+        let mut tensor = Self::unwritten(element, shape)?;
+        tensor.clear();
+        Ok(tensor)
+    }
+
+    /// A tensor whose elements are to be written before anybody reads them.
+    fn unwritten(element: ElementType, shape: &[usize]) -> Result<Self> {
         let describe = || format!("a tensor of {element} {shape:?}");
         let too_large =
             || Error::new(ErrorKind::OutOfMemory, format!("{} is too large", describe()));
@@ -163,20 +170,19 @@ impl Tensor {
         let status = unsafe { sys::ov_tensor_create(element.into(), shape, &mut pointer) };
         check(status, ErrorKind::OutOfMemory, describe)?;
         // SAFETY: made by the call above for us.
-        let mut tensor = Self(unsafe { Raw::take(pointer) }?);
-        tensor.clear();
-        Ok(tensor)
+        Ok(Self(unsafe { Raw::take(pointer) }?))
     }
 
     /// A tensor that holds a copy of `elements`, whose number must be the product of `shape`.
     pub fn of<T: Element>(shape: &[usize], elements: &[T]) -> Result<Self> {
-        let mut tensor = Self::new(T::TYPE, shape)?;
-        let room = tensor.slice_mut::<T>()?;
-        if room.len() != elements.len() {
+        let tensor = Self::unwritten(T::TYPE, shape)?;
+        let room = tensor.0.elements::<T>()?;
+        if tensor.0.len != elements.len() {
             let message = format!("{} elements for a tensor of {shape:?}", elements.len());
             return Err(Error::new(ErrorKind::Internal, message));
         }
-        room.copy_from_slice(elements);
+        // SAFETY: `room` is for `len` elements, which nobody else knows of yet.
+        unsafe { elements.as_ptr().copy_to_nonoverlapping(room.as_ptr(), elements.len()) };
         Ok(tensor)
     }
 

@@ -121,7 +121,9 @@ impl Texts {
         }
         let steps = match &decoder.with_past {
             Some(with_past) if self.sizes.width > 0 => {
-                self.turn(with_past.compiled())?;
+                if !self.turn(with_past.compiled(), go_on)? {
+                    return Ok(false);
+                }
                 with_past
             }
             _ => &decoder.first,
@@ -132,8 +134,9 @@ impl Texts {
         steps.run(&mut self.request, self.sizes, go_on)
     }
 
-    /// Hands the KV cache of the last step to the request of the next one.
-    fn turn(&mut self, with_past: &Compiled) -> Result<()> {
+    /// Hands the KV cache of the last step to the request of the next one. False: stopped, with nothing
+    /// handed over.
+    fn turn(&mut self, with_past: &Compiled, go_on: GoOn<'_>) -> Result<bool> {
         let mut next = match self.spare.take() {
             Some(spare) => spare,
             None => with_past_request(with_past)?,
@@ -144,6 +147,10 @@ impl Texts {
             let past = match self.request.input(&port.name) {
                 Some(past) if name.contains(".encoder.") => past,
                 _ => {
+                    // The first step's are hundreds of megabytes for several windows.
+                    if !go_on() {
+                        return Ok(false);
+                    }
                     let present = self.request.output(&format!("present.{name}"))?;
                     Arc::new(Tensor::of(present.shape(), present.slice::<f32>()?)?)
                 }
@@ -152,7 +159,7 @@ impl Texts {
         }
         let before = std::mem::replace(&mut self.request, next);
         self.spare = (self.sizes.past > 0).then_some(before);
-        Ok(())
+        Ok(true)
     }
 
     /// Logits after token `index` of the last step, in `row`; they may be changed.
