@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the runners of compiled tests share; to be sourced. They set OUT, a folder for what is written, and
 # PATTERN, part of the names of the tests that are wanted.
 

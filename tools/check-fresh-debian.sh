@@ -38,6 +38,7 @@ copy() {   # copy PATH...: each that exists, to the same place in the chroot
 
 # The archive this machine's own apt uses for its release.
 debian_archive() {
+    # shellcheck disable=SC2016  # apt's own words
     apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' 2>/dev/null |
         awk '$2 == "bookworm" && $3 == "main" { print $1; exit }'
 }

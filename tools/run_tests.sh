@@ -4,7 +4,7 @@
 #
 #   tools/run_tests.sh rust python c cpp python_binding csharp server install
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 unset MAKEFLAGS MFLAGS
 
 # `--workspace` everywhere: see the Makefile.

@@ -6,7 +6,7 @@
 #   tests/c/run.sh            all of it
 #   tests/c/run.sh NAME       the tests whose name holds NAME, such as test_queue
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit
 
 LIBRARY=$PWD/target/release/libfluid.so
 MODELS=${FLUID_MODELS:-models}
@@ -20,7 +20,7 @@ STRICT=(-Wall -Wextra -Wpedantic -Werror)
 CFLAGS=(-std=c99 -O1 -g "${STRICT[@]}" -Iinclude)
 CXXFLAGS=(-std=c++17 -O1 -g "${STRICT[@]}" -Iinclude)
 LIBS=(-Ltarget/release -lfluid -pthread -ldl -lm "-Wl,-rpath,${LIBRARY%/*}")
-SANITIZE=(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+SANITIZE=("-fsanitize=address,undefined" -fno-sanitize-recover=all -fno-omit-frame-pointer)
 CC=${CC:-gcc} CXX=${CXX:-g++}
 PATTERN=${1:-}
 # OpenVINO is looked for in the active Python environment: here that of `make setup`.
@@ -218,7 +218,7 @@ example_transcribe_formats() {
             --json) expected='^\{.*"segments":\[\{' ;;
             --words) expected='^\{.*"words":\[\{' ;;
         esac
-        grep -qE "$expected" $OUT/transcribe.out && grep -q 'fellow Americans' $OUT/transcribe.out ||
+        { grep -qE "$expected" $OUT/transcribe.out && grep -q 'fellow Americans' $OUT/transcribe.out; } ||
             { echo "$format:"; cat $OUT/transcribe.out; return 1; }
         [ ! -s $OUT/transcribe.err ] || { cat $OUT/transcribe.err; return 1; }   # no terminal, no progress
     done

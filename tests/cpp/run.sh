@@ -6,7 +6,7 @@
 #   tests/cpp/run.sh          all of it
 #   tests/cpp/run.sh NAME     the tests whose name holds NAME, such as "example chat"
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit
 
 LIBRARY=$PWD/target/release/libfluid.so
 MODELS=${FLUID_MODELS:-models}
@@ -18,9 +18,9 @@ RERANKER=$MODELS/minilm-gguf/tiny-reranker.gguf
 OUT=target/cpp-tests
 TINY=$OUT/tiny.gguf
 STRICT=(-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -Iinclude -Ibindings/cpp)
-LIBS=(-Wl,--as-needed -Ltarget/release -lfluid -pthread "-Wl,-rpath,${LIBRARY%/*}")
+LIBS=("-Wl,--as-needed" -Ltarget/release -lfluid -pthread "-Wl,-rpath,${LIBRARY%/*}")
 # Null and stale pointers AddressSanitizer finds too; without UBSan's share of them a unit compiles in two thirds of the time.
-ADDRESS=(-O0 -g1 -fsanitize=address,undefined -fno-sanitize=null,alignment,vptr,object-size -fno-sanitize-recover=all)
+ADDRESS=(-O0 -g1 "-fsanitize=address,undefined" "-fno-sanitize=null,alignment,vptr,object-size" -fno-sanitize-recover=all)
 THREADS=(-O0 -g1 -fsanitize=thread)
 CXX=${CXX:-g++}
 PATTERN=${1:-}
@@ -63,6 +63,7 @@ compile_all() {
     ! knows c++23 || standards+=(c++23)
     for name in "${units[@]}"; do
         flags=(-std=c++17)
+        # shellcheck disable=SC2207  # words
         [ "$name" != test_modern ] || flags=("-std=${standards[-1]}" $(generator))
         [ "$name" != test_nothrow ] || flags+=(-fno-exceptions -fno-rtti)
         beside "$name" unit "$name" "${flags[@]}" "${ADDRESS[@]}" "tests/cpp/$name.cpp"

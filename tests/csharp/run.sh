@@ -5,7 +5,7 @@
 #   tests/csharp/run.sh            all of it
 #   tests/csharp/run.sh NAME       the tests whose name holds NAME, such as SpeechTests
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit
 
 OUT=$PWD/target/csharp-tests
 MODELS=${FLUID_MODELS:-models}
@@ -87,7 +87,7 @@ one_version() {
     [ -n "$version" ] && grep -F "<Version>$version</Version>" bindings/csharp/Fluid.Native.csproj
 }
 
-command -v mono >/dev/null && command -v mcs >/dev/null || stop "mono and mcs are missing; make test installs them"
+{ command -v mono && command -v mcs; } >/dev/null || stop "mono and mcs are missing; make test installs them"
 [ -e "$FLUID_LIBRARY" ] || stop "there is no $FLUID_LIBRARY; make build makes it"
 compile || stop "it does not compile"
 timeout 300 mono "$OUT/tests.exe" "$@" 2>&1 </dev/null | tee "$OUT/tests.log" | sed -u '/^[0-9]* passed, [0-9]* failed$/d'
