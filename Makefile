@@ -22,6 +22,7 @@ CHAT_MODEL := $(MODELS)/SmolLM2-135M-Instruct.Q4_1.gguf
 SPEECH_MODEL := $(MODELS)/whisper-base-int8-ov
 SPEECH := $(MODELS)/jfk.wav
 PROMPT ?= Why is the sky blue? Answer in two sentences.
+QUESTION = $(subst ','\'',$(PROMPT))
 
 CARGO_FLAGS := --release --locked
 # Library and server in one graph: with the server or without it cargo chooses other features of shared
@@ -30,7 +31,9 @@ ALL_FLAGS := $(CARGO_FLAGS) --workspace
 TEST_FLAGS := $(ALL_FLAGS) --features fake
 CFLAGS ?= -O2
 DEMO_CFLAGS := -std=c11 -Wall -Wextra -Wpedantic -Iinclude
-DEMO_LIBS := -Ltarget/release -lfluid -Wl,-rpath,'$$ORIGIN/../release'
+# The program's own folder, as the system's loader calls it.
+ORIGIN := $(if $(filter Darwin,$(shell uname -s)),@loader_path,$$ORIGIN)
+DEMO_LIBS := -Ltarget/release -lfluid -Wl,-rpath,'$(ORIGIN)/../release'
 
 BENCH_FLAGS ?=
 SETUP_FLAGS :=
@@ -45,21 +48,29 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
 	  || sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
 
-.PHONY: demo
+.PHONY: demo doctor
+ifndef ON_WINDOWS
 demo: setup demo-models build ## everything from nothing to an answer of a language model and a transcription
 	@mkdir -p target/demo
 	$(CC) $(CFLAGS) $(DEMO_CFLAGS) examples/c/chat.c -o target/demo/chat $(DEMO_LIBS)
-	@printf '\nexamples/c/chat.c asks SmolLM2: %s\n\n' '$(subst ','\'',$(PROMPT))'
-	@target/demo/chat '$(CHAT_MODEL)' '$(subst ','\'',$(PROMPT))'
+	@printf '\nexamples/c/chat.c asks SmolLM2: %s\n\n' '$(QUESTION)'
+	@target/demo/chat '$(CHAT_MODEL)' '$(QUESTION)'
 	$(CC) $(CFLAGS) $(DEMO_CFLAGS) examples/c/transcribe.c -o target/demo/transcribe $(DEMO_LIBS)
 	@printf '\nexamples/c/transcribe.c hears, with Whisper base: %s\n\n' '$(SPEECH)'
 	@target/demo/transcribe '$(SPEECH_MODEL)' '$(SPEECH)'
-
-.PHONY: doctor
 doctor: build ## what this installation needs and has
 	@mkdir -p target/demo
 	@$(CC) $(CFLAGS) $(DEMO_CFLAGS) examples/c/doctor.c -o target/demo/doctor $(DEMO_LIBS)
 	@target/demo/doctor '{"model_dir": "$(MODELS)"}'
+else
+# Rust builds for Microsoft's linker there, which a `cc` is not: the same in Python.
+IN_PYTHON := FLUID_LIBRARY=target/release PYTHONPATH=bindings/python PYTHONUTF8=1 .venv/bin/python
+demo: setup demo-models build
+	$(IN_PYTHON) examples/python/chat.py '$(CHAT_MODEL)' '$(QUESTION)'
+	$(IN_PYTHON) examples/python/transcribe.py '$(SPEECH_MODEL)' '$(SPEECH)'
+doctor: build
+	@$(IN_PYTHON) -m fluid_ai doctor --model-dir '$(MODELS)'
+endif
 
 .PHONY: build
 build: setup ## the library: target/release/libfluid.so

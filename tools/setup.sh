@@ -4,6 +4,7 @@
 #   tools/setup.sh          for `make build` and `make demo`
 #   tools/setup.sh --test   also what the tests and checks use
 #   tools/setup.sh --bench  also what `make bench` uses
+#   tools/setup.sh --wheel  also what `make wheel`, `make dist` and `make deb` use
 #   tools/setup.sh --docs   also what `make docs` uses
 #   tools/setup.sh --path   prints PATH with the folder of a fitting cargo in front
 #
@@ -263,7 +264,7 @@ package_for() {
 
 packages() {
     local key
-    for key in "${MISSING[@]}"; do package_for "$key"; done | tr ' ' '\n' | sed '/^$/d' | sort -u | paste -sd ' '
+    for key in "${MISSING[@]}"; do package_for "$key"; done | tr ' ' '\n' | sed '/^$/d' | sort -u | paste -sd ' ' -
 }
 
 describe() {   # the missing things, for a person
@@ -279,7 +280,7 @@ describe() {   # the missing things, for a person
             mono) say "Mono with its compiler" ;;
             *) say "$key" ;;
         esac
-    done | uniq | paste -sd , | sed 's/,/, /g'
+    done | uniq | paste -sd , - | sed 's/,/, /g'
 }
 
 # As root, or by a sudo that asks nothing.
@@ -375,7 +376,7 @@ make_python() {
 # OpenVINO has no package for some systems (macOS on Intel). A build needs none, models of speech do.
 install_openvino() {
     [ $OS = linux ] || [ $WITH_TESTS = yes ] || case "$GOAL" in
-        *demo* | *serve\ * | *models*) ;;
+        *demo* | *serve | *serve\ * | *models* | *dotnet*) ;;   # they make models
         *) return 0 ;;
     esac
     install_python_packages requirements.txt "the OpenVINO runtime (59 MB) and numpy" \
