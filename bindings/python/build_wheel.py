@@ -63,7 +63,8 @@ def build(out: Path) -> Path:
     subprocess.run([sys.executable, *command, "--wheel-dir", str(made), str(STAGE)], check=True)
     (wheel,) = made.glob("*.whl")
     out.mkdir(parents=True, exist_ok=True)
-    for old in out.glob("fluid_ai-*.whl"):
+    # The ones before it. Other machines' are gathered in the same folder.
+    for old in out.glob(f"fluid_ai-*-{wheel.stem.rpartition('-')[2]}.whl"):
         old.unlink()
     return Path(shutil.copy(wheel, out))
 

@@ -85,6 +85,7 @@ def _advice(tried: list[str]) -> str:
         [
             f"libfluid was not found for {platform.system()} on {platform.machine()}. Tried:",
             *tried,
-            f"Install the wheel for this system (`pip install fluid-ai`), or set {VARIABLE} to the library's path.",
+            f"Install the wheel for this system (`make wheel` in libfluid's sources makes it), or set {VARIABLE} to the "
+            "library's path.",
         ]
     )

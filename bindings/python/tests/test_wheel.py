@@ -80,14 +80,19 @@ class Wheel(unittest.TestCase):
         folder = tempfile.TemporaryDirectory(prefix="ein Rad für fluid ")
         cls.addClassCleanup(folder.cleanup)
         cls.folder = Path(folder.name)
+        cls.others = cls.folder / "fluid_ai-0.0.9-py3-none-macosx_13_0_arm64.whl"
+        cls.others.touch()
         command = [sys.executable, str(PACKAGE / "build_wheel.py"), "--build", os.environ["FLUID_LIBRARY"], "--out", folder.name]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise AssertionError(done.stdout + done.stderr)
-        (cls.wheel,) = cls.folder.glob("*.whl")
+        cls.wheel = Path(done.stdout.strip())
 
     def test_its_name_is_true_and_asks_for_no_newer_glibc(self):
         self.assertRegex(self.wheel.name, r"^fluid_ai-\d+\.\d+\.\d+-py3-none-manylinux_2_34_\w+\.whl$")
+
+    def test_other_systems_wheels_stay(self):
+        self.assertEqual(sorted(self.folder.glob("*.whl")), sorted([self.wheel, self.others]))
 
     def test_it_holds_the_stripped_library_and_licences(self):
         with zipfile.ZipFile(self.wheel) as archive:
