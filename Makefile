@@ -180,6 +180,7 @@ dist-wheel: build-for-dist ## the Python package for other machines
 	@$(PYTHON) tools/dist/dist.py --sums
 nuget: ## NuGet's package of the archives in target/dist (.NET SDK needed)
 	@$(PYTHON) tools/dist/nuget.py
+	@$(PYTHON) tools/dist/dist.py --sums
 
 .PHONY: abi test-install check-workflows
 abi: setup ## write abi/fluid.abi again, unless that would hide a break

@@ -53,6 +53,7 @@ class Workflows(unittest.TestCase):
             # The sums are written behind all that they are of.
             self.assertGreater(len(lines) - 1, lines.index(wheel))
             self.assertIn("--sums", lines[-1])
+        self.assertIn("--sums", would_run("nuget")[-1])
 
 
 class Papers(unittest.TestCase):
