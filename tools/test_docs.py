@@ -173,6 +173,12 @@ class Pages(unittest.TestCase):
                     self.assertTrue(target.exists(), "not there")
                     self.assertTrue(not anchor or anchor in anchors(target), "no such heading")
 
+    def test_every_error_has_its_advice(self) -> None:
+        errors = re.findall(r"^#define FLUID_ERROR_(\w+)", (ROOT / "include/fluid.h").read_text(encoding="utf-8"), re.M)
+        table = (ROOT / "docs/c-api.md").read_text(encoding="utf-8").partition("\n## Errors\n")[2]
+        self.assertGreater(len(errors), 20)
+        self.assertEqual([name for name in errors if f"`{name}`" not in table], [])
+
     def test_named_targets_of_make_are_there(self) -> None:
         makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
         known = set(" ".join(re.findall(r"^([a-z][a-z -]*):(?!=)", makefile, re.M)).split())
