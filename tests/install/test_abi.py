@@ -1,6 +1,8 @@
 """The binary interface: what the library exports, and whether it is still what abi/fluid.abi says."""
 
 import re
+import shutil
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -102,6 +104,36 @@ class ChangedHeaders(unittest.TestCase):
         major, minor = re.search(r"FLUID_ABI_VERSION \(\((\d+) << 16\) \| (\d+)\)", self.header).groups()
         value = f"FLUID_ABI_VERSION (({major} << 16) | "
         self.assertEqual(self.only_adds(f"{value}{minor})", f"{value}{int(minor) + 1})"), "")
+
+    def test_additions_to_what_was_released_need_a_higher_number(self):
+        root = Path(self.folder.name, "repository")
+        for path, source in ((abi.HEADER, abi.HEADER), (abi.DUMP, self.dump)):
+            file = root / path.relative_to(abi.ROOT)
+            file.parent.mkdir(parents=True)
+            shutil.copy(source, file)
+        header = root / "include/fluid.h"
+        known = "const char *fluid_version(void);"
+        more = self.header.replace(known, f"{known}\nint fluid_more(void);")
+        higher = re.sub(r"(FLUID_ABI_VERSION .* \| )\d+", r"\g<1>999", more)
+
+        def git(*words):
+            who = ["-c", "user.name=Test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false"]
+            subprocess.run(["git", *who, *words], cwd=root, check=True, capture_output=True)
+
+        git("init")
+        git("add", ".")
+        git("commit", "--message", "to be released")
+        header.write_text(more, encoding="utf-8")
+        abi.check_number(header, root)  # no release yet
+        git("tag", "v0.1.0")
+        with self.assertRaisesRegex(abi.Broken, "fluid_more(?s:.*)Raise its minor number"):
+            abi.check_number(header, root)
+        for good in (higher, self.header):
+            header.write_text(good, encoding="utf-8")
+            abi.check_number(header, root)
+        shutil.rmtree(root / ".git")
+        header.write_text(more, encoding="utf-8")
+        abi.check_number(header, root)
 
 
 if __name__ == "__main__":

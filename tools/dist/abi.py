@@ -6,7 +6,8 @@ debug information names Rust's types, while the header is what programs are comp
 library exports these functions and no others, `symbols` tells.
 
     abi.py check    what is missing or other than in abi/fluid.abi; additions are only told
-    abi.py write    write abi/fluid.abi; refused where it would hide a break within a major version
+    abi.py write    write abi/fluid.abi; refused where it would hide a break within a major version, or has
+                    more than the last release under the same number
 """
 
 import argparse
@@ -69,9 +70,15 @@ def fields(header=HEADER):
     return [(name, field) for name, body in structs for field in re.findall(r"(\w+);", body)]
 
 
-def major(header=HEADER):
+def numbers(header=HEADER):
+    """(major, minor) of FLUID_ABI_VERSION."""
     text = Path(header).read_text(encoding="utf-8")
-    return int(re.search(r"^#define FLUID_ABI_VERSION \(\((\d+) << 16\)", text, re.MULTILINE).group(1))
+    found = re.search(r"^#define FLUID_ABI_VERSION \(\((\d+) << 16\) \| (\d+)\)", text, re.MULTILINE)
+    return int(found.group(1)), int(found.group(2))
+
+
+def major(header=HEADER):
+    return numbers(header)[0]
 
 
 def unit(header):
@@ -138,9 +145,37 @@ def check(header=HEADER):
     return f"additions since abi/fluid.abi was written; commit them with `make abi`:\n{additions}" if additions else ""
 
 
+def _released(root, folder):
+    """(header, dump) of the last release, written into `folder`; None where git knows of none."""
+    try:
+        tag = run_or_fail("git", "-C", str(root), "describe", "--tags", "--abbrev=0", "--match", "v*").strip()
+        for path in (HEADER, DUMP):
+            text = run_or_fail("git", "-C", str(root), "show", f"{tag}:{path.relative_to(ROOT).as_posix()}")
+            Path(folder, path.name).write_text(text, encoding="utf-8")
+    except (RuntimeError, FileNotFoundError):
+        return None
+    return Path(folder, HEADER.name), Path(folder, DUMP.name)
+
+
+def check_number(header=HEADER, root=ROOT):
+    """Broken if `header` has more than the last release and the same number: who needs the addition could not tell
+    by the number whether it is there."""
+    with tempfile.TemporaryDirectory() as folder:
+        released = _released(root, folder)
+        if released is None or numbers(header) > numbers(released[0]):
+            return
+        _, additions = compare(header, released[1])
+    if additions:
+        raise Broken(
+            f"this is more than the last release has, under the same FLUID_ABI_VERSION:\n{additions}\n"
+            "Raise its minor number (src/ffi/version.rs), `make header`, then `make abi` again."
+        )
+
+
 def write():
     if DUMP.exists():
         check()
+    check_number()
     DUMP.parent.mkdir(exist_ok=True)
     dump(HEADER, DUMP)
 
