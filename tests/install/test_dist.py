@@ -4,6 +4,7 @@ The library here is the one that all tests use, which still has paths of this ma
 builds the one that ships.
 """
 
+import gzip
 import hashlib
 import importlib.util
 import json
@@ -28,7 +29,8 @@ import dist  # noqa: E402
 import licences  # noqa: E402
 import nuget  # noqa: E402
 import sbom  # noqa: E402
-from system import Refused, built, commit_time, of_this_machine, version  # noqa: E402
+import static_library  # noqa: E402
+from system import PAPERS, SERVER_PAPERS, Refused, built, commit_time, of_this_machine, version  # noqa: E402
 
 SYSTEM = of_this_machine()
 BUILT = built()
@@ -59,7 +61,8 @@ class Archive(unittest.TestCase):
     def test_it_holds_the_tree_of_an_installation(self):
         found = {path.partition("/")[2] for path in self.entries}
         wanted = {"include/fluid.h", "lib/libfluid.so", "lib/pkgconfig/fluid.pc", "bin/fluid-server"}
-        self.assertLessEqual(wanted | {"share/doc/fluid/THIRD-PARTY.txt", "share/doc/fluid/sbom.cdx.json"}, found)
+        papers = {f"share/doc/{part}/{name}" for part in ("fluid", "fluid-server") for name in PAPERS}
+        self.assertLessEqual(wanted | papers, found)
 
     def test_nothing_in_it_tells_who_packed_it_or_when(self):
         for entry in self.entries.values():
@@ -95,10 +98,19 @@ class Archive(unittest.TestCase):
         with tempfile.TemporaryDirectory() as empty, self.assertRaisesRegex(Refused, "make dist"):
             nuget.natives(Path(empty), Path(empty))
 
-    def test_the_symbols_belong_to_the_library(self):
+    def test_the_symbols_lie_where_gdb_looks_for_them(self):
         with tarfile.open(self.symbols) as archive:
-            names = {Path(entry.name).name for entry in archive.getmembers()}
-        self.assertEqual(names, {"libfluid.so.debug", "fluid-server.debug"})
+            found = {entry.name.partition("/")[2]: archive.extractfile(entry).read() for entry in archive.getmembers()}
+        wanted = set()
+        for file in (BUILT.library, BUILT.server):
+            notes = subprocess.check_output(["readelf", "-n", file], text=True)
+            number = re.search(r"Build ID: (\w+)", notes).group(1)
+            wanted.add(f".build-id/{number[:2]}/{number[2:]}.debug")
+        self.assertEqual(set(found), wanted)
+        for content in found.values():
+            debug = self.out / "one.debug"
+            debug.write_bytes(content)
+            self.assertIn("llama_decode", subprocess.check_output(["nm", debug], text=True))
 
     def test_the_same_files_give_the_same_bytes(self):
         made = []
@@ -152,6 +164,25 @@ class Refusals(unittest.TestCase):
         self.assertIn(f"holds paths of the builder: {ROOT}", told)
         self.assertNotIn("paths of the builder", self.problems('const char *fluid_place = "/crates/a/lib.rs";\n'))
 
+    def test_paths_of_the_system_tell_of_nobody(self):
+        """Debian's Rust lies in /usr, and its standard library names sources there."""
+        source = 'const char *fluid_place = "/usr/src/rustc-1.96.0/library/core/src/fmt/mod.rs";\n'
+        with tempfile.TemporaryDirectory() as folder:
+            rustc = Path(folder, "rustc")
+            rustc.write_text("#!/bin/sh\necho /usr\n", encoding="utf-8")
+            rustc.chmod(0o755)
+            with mock.patch.dict(os.environ, PATH=f"{folder}:{os.environ['PATH']}"):
+                self.assertNotIn("paths of the builder", self.problems(source))
+
+    def test_paths_in_libraries_for_windows_are_passed_over(self):
+        library = self.library(f'const char *fluid_place = "{ROOT}/src/lib.rs";\n')
+        self.assertEqual(check.problems(library, replace(SYSTEM, os="windows")), [])
+
+    def test_the_scripted_backend_of_the_tests(self):
+        words = check.SCRIPTED.decode()
+        self.assertIn(words, (ROOT / "src/backend/fake.rs").read_text(encoding="utf-8"))
+        self.assertIn("library.so has the scripted backend", self.problems(f'const char *fluid_error = "{words}";\n'))
+
     def test_they_stop_the_packing(self):
         with tempfile.TemporaryDirectory() as out, self.assertRaisesRegex(Refused, "exports other"):
             dist.dist(self.library("int other(void) { return 0; }\n"), SYSTEM, Path(out))
@@ -202,14 +233,20 @@ class Contents(unittest.TestCase):
         references = {item["bom-ref"] for item in self.bill["components"]} | {"pkg:cargo/fluid@" + version()}
         self.assertEqual({item["ref"] for item in self.bill["dependencies"]}, references)
 
-    def test_what_has_the_server_inside_says_so(self):
+    def test_library_and_server_have_papers_of_their_own(self):
+        library = json.loads((BUILT.folder / "sbom.cdx.json").read_text(encoding="utf-8"))
+        self.assertEqual(library["components"], self.bill["components"])
         self.assertNotIn("axum", {name for name, _ in self.inside})
-        whole = json.loads((BUILT.folder / "sbom.cdx.json").read_text(encoding="utf-8"))
+        self.assertNotIn("\n    axum ", (BUILT.folder / "THIRD-PARTY.txt").read_text(encoding="utf-8"))
+        whole = json.loads((BUILT.folder / SERVER_PAPERS["sbom.cdx.json"]).read_text(encoding="utf-8"))
+        self.assertEqual(whole["metadata"]["component"]["name"], "fluid-server")
         scopes = {item["name"]: item["scope"] for item in whole["components"]}
-        self.assertEqual((scopes["axum"], scopes["fluid-server"]), ("required", "required"))
-        speaking = crates_by_panic_messages(BUILT.server)
-        self.assertLessEqual(speaking, {(item["name"], item["version"]) for item in whole["components"]})
-        references = {item["bom-ref"] for item in whole["components"]} | {"pkg:cargo/fluid@" + version()}
+        self.assertEqual((scopes["axum"], scopes["fluid"]), ("required", "required"))
+        text = (BUILT.folder / SERVER_PAPERS["THIRD-PARTY.txt"]).read_text(encoding="utf-8")
+        for name, number in crates_by_panic_messages(BUILT.server):
+            self.assertIn((name, number), {(item["name"], item["version"]) for item in whole["components"]})
+            self.assertIn(f"\n    {name} {number} ", text)
+        references = {item["bom-ref"] for item in whole["components"]} | {"pkg:cargo/fluid-server@" + version()}
         self.assertEqual({item["ref"] for item in whole["dependencies"]}, references)
 
     def test_the_bill_is_the_same_each_time(self):
@@ -225,17 +262,59 @@ class Contents(unittest.TestCase):
         self.assertRegex(text, r"symphonia-core 0\.\d+\.\d+  https://\S+Symphonia")
 
 
-@unittest.skipUnless(FULL, "a minute of xz; FLUID_SOAK=full runs it")
+class StaticLibrary(unittest.TestCase):
+    def test_every_framework_of_a_mac_is_named(self):
+        told = "-lc++ -framework Security -framework Metal -lSystem -framework Metal -lSystem"
+        wanted = ["-lc++", "-Wl,-framework,Security", "-Wl,-framework,Metal", "-lSystem"]
+        self.assertEqual(static_library.libraries(told), wanted)
+
+
 class Debian(unittest.TestCase):
-    def test_three_packages_that_dpkg_reads(self):
-        with tempfile.TemporaryDirectory() as out:
-            packages = deb.debs(BUILT, SYSTEM, Path(out), allow_paths=True)
-            told = [subprocess.check_output(["dpkg-deb", "--info", file], text=True) for file in packages]
-            files = [subprocess.check_output(["dpkg-deb", "--contents", file], text=True) for file in packages]
-        self.assertRegex(told[0], rf"Package: libfluid{abi.major()}\n")
-        self.assertRegex(told[0], r"Depends: libc6 \(>= 2\.\d+\), libgcc-s1 \(>= [\d.]+\), libstdc\+\+6 \(>= \d+\)")
-        self.assertIn(f"Depends: libfluid{abi.major()} (= {version()})", told[1] + told[2])
-        self.assertIn("./usr/bin/fluid-server", "".join(files))
+    @classmethod
+    def setUpClass(cls):
+        place = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(place.cleanup)
+        # xz takes a minute.
+        with mock.patch.object(deb, "COMPRESSION", deb.COMPRESSION if FULL else "-Znone"):
+            packages = deb.debs(BUILT, SYSTEM, Path(place.name), allow_paths=True)
+        cls.folders = {file.name.partition("_")[0]: file.with_suffix("") for file in packages}
+        for file in packages:
+            subprocess.run(["dpkg-deb", "--raw-extract", file, file.with_suffix("")], check=True)
+
+    def control(self, package, file="control"):
+        return (self.folders[package] / "DEBIAN" / file).read_text(encoding="utf-8")
+
+    def test_three_packages(self):
+        library = f"libfluid{abi.major()}"
+        self.assertEqual(set(self.folders), {library, "libfluid-dev", "fluid-server"})
+        needs = r"Depends: libc6 \(>= 2\.\d+\), libgcc-s1 \(>= [\d.]+\), libstdc\+\+6 \(>= \d+\)\n"
+        self.assertRegex(self.control(library), needs)
+        self.assertIn(f"Depends: {library} (= {version()})\n", self.control("libfluid-dev"))
+        self.assertTrue((self.folders["fluid-server"] / "usr/bin/fluid-server").is_file())
+
+    def test_what_downloads_recommends_certificates(self):
+        for package in self.folders:
+            self.assertEqual("ca-certificates" in self.control(package), package != "libfluid-dev", package)
+
+    def test_dpkg_can_verify_every_file(self):
+        for package, folder in self.folders.items():
+            subprocess.run(["md5sum", "--quiet", "--check", "DEBIAN/md5sums"], cwd=folder, check=True)
+            files = {path.relative_to(folder).as_posix() for path in (folder / "usr").rglob("*") if path.is_file()}
+            links = {path for path in files if (folder / path).is_symlink()}
+            listed = {line.split("  ")[1] for line in self.control(package, "md5sums").splitlines()}
+            self.assertEqual(listed, files - links, package)
+
+    def test_each_says_what_is_inside(self):
+        for package, there in ((f"libfluid{abi.major()}", False), ("fluid-server", True)):
+            for name in PAPERS:
+                packed = self.folders[package] / f"usr/share/doc/{package}/{name}.gz"
+                self.assertEqual(b"axum" in gzip.decompress(packed.read_bytes()), there, packed)
+
+    def test_a_pre_release_is_older_than_the_release(self):
+        with mock.patch.object(deb, "version", lambda: "0.2.0-rc.1"):
+            before = deb.debian_version()
+        for older, newer in ((before, "0.2.0"), ("0.1.9", before)):
+            self.assertEqual(subprocess.run(["dpkg", "--compare-versions", older, "lt", newer]).returncode, 0)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,21 @@
 """`make install` into a prefix with a space and an umlaut, and programs built against it as a user would."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools/dist"))
 
 import abi  # noqa: E402
+import check  # noqa: E402
+import install  # noqa: E402
+from system import PAPERS, SERVER_PAPERS, TRIPLE, built, version  # noqa: E402
 
 PROJECT = Path(__file__).resolve().parent / "project"
 MODEL = Path(os.environ.get("FLUID_MODELS", ROOT / "models")).resolve() / "tiny-random-gguf/llama.gguf"
@@ -60,8 +65,8 @@ class Installed(unittest.TestCase):
         wanted |= {f"lib/cmake/fluid/fluid-config{part}.cmake" for part in ("", "-version")}
         headers = ROOT / "bindings/cpp"
         wanted |= {f"include/{file.relative_to(headers).as_posix()}" for file in headers.rglob("*.hpp")}
-        papers = ("LICENSE-MIT", "LICENSE-APACHE", "THIRD-PARTY.txt", "sbom.cdx.json")
-        self.assertLessEqual(wanted | {f"share/doc/fluid/{name}" for name in papers}, found)
+        wanted |= {f"share/doc/fluid/{name}" for name in ("LICENSE-MIT", "LICENSE-APACHE", *PAPERS)}
+        self.assertLessEqual(wanted | {f"share/doc/fluid-server/{name}" for name in PAPERS}, found)
 
     @unittest.skipUnless(LINUX, "names of Linux")
     def test_the_library_is_found_by_its_major_version_and_is_stripped(self):
@@ -98,10 +103,28 @@ class Installed(unittest.TestCase):
         self.cmake(build)
         run("cmake", "--build", build)
         self.answers(build / "shared")
+        self.answers(build / "headers")
         self.answers(build / "static")
+
+    def test_cmake_finds_it_by_a_link_to_its_libraries(self):
+        root = self.place / "merged"
+        shutil.copytree(self.prefix, root / "usr", symlinks=True)
+        (root / "lib").symlink_to("usr/lib")
+        build = self.place / "by-a-link"
+        run("cmake", "-S", PROJECT, "-B", build, f"-DCMAKE_PREFIX_PATH={root}")
+        self.assertIn(f"{root}/lib/cmake/fluid", (build / "CMakeCache.txt").read_text(encoding="utf-8"))
+        run("cmake", "--build", build, "--target", "shared")
+        self.answers(build / "shared")
 
     def test_cmake_refuses_another_major_and_a_newer_version(self):
         for wanted in ("1.0", "0.999"):
+            with self.assertRaisesRegex(AssertionError, r"compatible\s+with requested"):
+                self.cmake(self.place / f"not-{wanted}", f"-DWANTED={wanted}")
+
+    def test_cmake_takes_a_version_in_a_range(self):
+        for wanted in (f"0.0.1...{version()}", "0.0.1...<0.999", f"{version()}...0.999"):
+            self.cmake(self.place / "in-range", f"-DWANTED={wanted}")
+        for wanted in (f"0.0.1...<{version()}", "0.0.1...0.0.9", "0.998...0.999"):
             with self.assertRaisesRegex(AssertionError, r"compatible\s+with requested"):
                 self.cmake(self.place / f"not-{wanted}", f"-DWANTED={wanted}")
 
@@ -110,13 +133,72 @@ class Installed(unittest.TestCase):
         names = {line.split()[-1].removeprefix("" if LINUX else "_") for line in lines if len(line.split()) == 3}
         self.assertEqual(names, set(abi.functions()))
 
-    def test_uninstall_leaves_what_others_put_there(self):
+    def test_uninstall_leaves_what_is_not_ours(self):
         prefix = self.place / "short"
+        (prefix / "bin").mkdir(parents=True)
+        (prefix / "elsewhere").mkdir()
+        (prefix / "include").symlink_to("elsewhere")
         make("install", prefix)
         (prefix / "lib/other").write_text("not ours", encoding="utf-8")
         make("uninstall", prefix)
-        self.assertEqual([file.name for file in prefix.rglob("*") if not file.is_dir()], ["other"])
-        self.assertEqual(sorted(folder.name for folder in prefix.rglob("*") if folder.is_dir()), ["lib"])
+        self.assertEqual([file.name for file in prefix.rglob("*") if file.is_file()], ["other"])
+        self.assertTrue((prefix / "bin").is_dir() and (prefix / "include").is_dir())
+        self.assertEqual([file for file in prefix.rglob("fluid*")], [])
+
+    def test_everyone_may_read_it_whatever_the_umask(self):
+        prefix = self.place / "masked"
+        run("sh", "-c", 'umask 077 && make -s install "PREFIX=$1"', "sh", prefix)
+        for path in [prefix, *prefix.rglob("*")]:
+            mode = 0o755 if path.is_dir() or "bin" in path.parts else 0o444
+            self.assertEqual(path.stat().st_mode & mode, mode, path)
+
+    @unittest.skipUnless(LINUX, "names of Linux")
+    def test_libraries_of_other_releases_go(self):
+        prefix, major = self.place / "downgraded", abi.major()
+        others, kept = [f"libfluid.so.{major}.{minor}" for minor in (998, 999)], f"libfluid.so.{major + 1}.0"
+        make("install", prefix)
+        ours = {file.name for file in (prefix / "lib").glob("libfluid*")}
+        for name in (*others, kept):
+            (prefix / "lib" / name).touch()
+        make("install", prefix)
+        self.assertEqual({file.name for file in (prefix / "lib").glob("libfluid*")}, ours | {kept})
+        (prefix / "lib" / others[0]).touch()
+        make("uninstall", prefix)
+        self.assertEqual({file.name for file in (prefix / "lib").glob("libfluid*")}, {kept})
+
+    def test_an_install_without_the_static_library_takes_an_older_one_away(self):
+        prefix = self.place / "no-longer-static"
+        shutil.copytree(self.prefix, prefix, symlinks=True)
+        make("install", prefix)
+        self.assertEqual(list(prefix.rglob("*static*")) + list(prefix.rglob("*.a")), [])
+        build = self.place / "shared-alone"
+        run("cmake", "-S", PROJECT, "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}")
+        targets = run("cmake", "--build", build, "--target", "help").split()
+        self.assertEqual([name for name in ("shared", "static") if name in targets], ["shared"])
+        make("install", prefix, "STATIC=1")
+        make("uninstall", prefix)
+        self.assertEqual([file for file in prefix.rglob("*") if not file.is_dir()], [])
+
+    def test_the_tests_own_library_is_not_installed(self):
+        ships = built()
+        build = self.place / "scripted"
+        build.mkdir()
+        for name in (ships.server.name, TRIPLE, *PAPERS, *SERVER_PAPERS.values()):
+            (build / name).symlink_to(ships.folder / name)
+        (build / ships.library.name).write_bytes(b"..." + check.SCRIPTED + b"...")
+        with self.assertRaisesRegex(AssertionError, "scripted backend .*make server"):
+            run(sys.executable, "tools/dist/install.py", "--prefix", self.place / "no", "--build", build)
+        self.assertFalse((self.place / "no").exists())
+
+    @unittest.skipUnless(LINUX, "the loader of Linux")
+    def test_the_loaders_cache_is_renewed_where_it_is_ours(self):
+        def renewed(prefix, destdir="", user=0):
+            with mock.patch("os.geteuid", lambda: user), mock.patch("subprocess.run") as called:
+                install.renew_loader_cache(prefix, destdir)
+            return called.called
+
+        self.assertTrue(renewed("/usr/local") and renewed("/usr/local/") and renewed("/usr"))
+        self.assertFalse(renewed("/opt/fluid") or renewed("/usr", "/tmp/package") or renewed("/usr/local", user=1000))
 
     def test_root_needs_neither_cargo_nor_rustc(self):
         system = self.place / "system"

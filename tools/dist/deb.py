@@ -9,6 +9,7 @@ dpkg-deb alone makes them: a source package would compile all of it once more.
 
 import argparse
 import gzip
+import hashlib
 import os
 import subprocess
 import sys
@@ -20,12 +21,14 @@ from pathlib import Path
 import check
 import dist
 import tree
-from system import PAPERS, ROOT, Refused, abi_version, built, commit_time, of_build, version
+from system import PAPERS, ROOT, SERVER_PAPERS, Refused, abi_version, built, commit_time, of_build, version
 
 MAINTAINER = "The libfluid developers <libfluid@users.noreply.github.com>"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 # Which release of g++ brought a version of its library's symbols.
 GXX = {(3, 4, 29): 11, (3, 4, 28): 9, (3, 4, 26): 9, (3, 4, 25): 8}
+
+COMPRESSION = "-Zxz"
 
 SUMMARY = "local language models, speech recognition and embeddings"
 TEXTS = {
@@ -44,6 +47,11 @@ THIRD-PARTY.txt.gz of libfluid1 and of fluid-server, with each licence.
 {mit}"""
 
 
+def debian_version():
+    """To Debian 0.2.0-rc.1 is newer than 0.2.0, and 0.2.0~rc.1 is not."""
+    return version().replace("-", "~")
+
+
 def _needs(file):
     """Packages, with versions, that `file` loads; what dpkg-shlibdeps would find on Debian."""
     versions = check.versions(file)
@@ -58,8 +66,10 @@ def _control(name, part, needs, arch, kilobytes):
     title, last = TEXTS[part]
     section = {"library": "libs", "dev": "libdevel", "server": "net"}[part]
     lines = [
-        f"Package: {name}", f"Version: {version()}", f"Architecture: {arch}", f"Maintainer: {MAINTAINER}",
-        f"Installed-Size: {kilobytes}", f"Depends: {needs}", f"Section: {section}", "Priority: optional",
+        f"Package: {name}", f"Version: {debian_version()}", f"Architecture: {arch}", f"Maintainer: {MAINTAINER}",
+        f"Installed-Size: {kilobytes}", f"Depends: {needs}",
+        # Downloads believe the system's certificates.
+        *([] if part == "dev" else ["Recommends: ca-certificates"]), f"Section: {section}", "Priority: optional",
         *(["Multi-Arch: foreign"] if part == "server" else []), f"Homepage: {tree.URL}",
         f"Description: {SUMMARY} ({title})",
         " libfluid runs GGUF models through llama.cpp, and Whisper through OpenVINO",
@@ -72,7 +82,8 @@ def _control(name, part, needs, arch, kilobytes):
 
 def _changelog(name):
     when = format_datetime(datetime.fromtimestamp(commit_time(), timezone.utc))
-    text = f"{name} ({version()}) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- {MAINTAINER}  {when}\n"
+    title = f"{name} ({debian_version()}) unstable; urgency=medium"
+    text = f"{title}\n\n  * See CHANGELOG.md.\n\n -- {MAINTAINER}  {when}\n"
     return gzip.compress(text.encode(), 9, mtime=commit_time())
 
 
@@ -87,10 +98,17 @@ def _documents(name, folder, inside):
         (target / f"{file}.gz").write_bytes(gzip.compress(text.encode(), 9, mtime=commit_time()))
 
 
+def _md5sums(folder):
+    """What `dpkg --verify` compares."""
+    files = sorted(path for path in (folder / "usr").rglob("*") if path.is_file() and not path.is_symlink())
+    sums = [(hashlib.md5(path.read_bytes()).hexdigest(), path.relative_to(folder).as_posix()) for path in files]
+    return "".join(f"{number}  {path}\n" for number, path in sums)
+
+
 def _finish(folder, control, extra):
     (folder / "DEBIAN").mkdir()
     (folder / "DEBIAN/control").write_text(control, encoding="utf-8")
-    for name, text in extra.items():
+    for name, text in {**extra, "md5sums": _md5sums(folder)}.items():
         (folder / "DEBIAN" / name).write_text(text, encoding="utf-8")
     # What an umask leaves, and what strip made a program of.
     for path in [folder, *folder.rglob("*")]:
@@ -101,7 +119,7 @@ def _finish(folder, control, extra):
 
 def _build(folder, target):
     environment = os.environ | {"SOURCE_DATE_EPOCH": str(commit_time())}
-    command = ["dpkg-deb", "--root-owner-group", "-Zxz", "--build", str(folder), str(target)]
+    command = ["dpkg-deb", "--root-owner-group", COMPRESSION, "--build", str(folder), str(target)]
     done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         raise Refused(f"dpkg-deb: {done.stderr.strip()}")
@@ -119,10 +137,10 @@ def _parts(found, system, libdir):
     name = f"libfluid{major}"
     facts = {
         "library": (name, _needs(found.library), {
-            "shlibs": f"libfluid {major} {name} (>= {version()})\n",
+            "shlibs": f"libfluid {major} {name} (>= {debian_version()})\n",
             "triggers": "activate-noawait ldconfig\n",
         }),
-        "dev": ("libfluid-dev", f"{name} (= {version()})", {}),
+        "dev": ("libfluid-dev", f"{name} (= {debian_version()})", {}),
         "server": ("fluid-server", _needs(found.server), {}),
     }  # fmt: skip
     for part, paths in chosen.items():
@@ -134,14 +152,15 @@ def debs(found, system, out, allow_paths=False):
     """Writes the packages; returns them."""
     dist.refuse(found, system, allow_paths)
     arch, libdir = ARCHITECTURES[system.arch], f"lib/{system.arch}-linux-gnu"
-    inside = {name: (found.folder / name).read_text(encoding="utf-8") for name in PAPERS}
+    papers = {"library": {name: name for name in PAPERS}, "server": SERVER_PAPERS, "dev": {}}
     made = []
     out.mkdir(parents=True, exist_ok=True)
     for package, part, files, needs, extra in _parts(found, system, libdir):
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place, package)
             tree.lay(files, folder / "usr", system)
-            _documents(package, folder, {} if part == "dev" else inside)
+            inside = {name: (found.folder / file).read_text(encoding="utf-8") for name, file in papers[part].items()}
+            _documents(package, folder, inside)
             kilobytes = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir()) // 1024
             _finish(folder, _control(package, part, needs, arch, kilobytes), extra)
             made.append(_build(folder, out / f"{package}_{version()}_{arch}.deb"))

@@ -10,6 +10,7 @@ import argparse
 import gzip
 import hashlib
 import io
+import re
 import sys
 import tarfile
 import tempfile
@@ -62,10 +63,13 @@ def pack(folder, out, system, when):
 
 
 def _symbols(found, folder):
-    """What stripping takes, for debuggers: gdb finds these files by their build ids or names."""
-    folder.mkdir()
+    """What stripping takes, the names of functions, where gdb looks for it by build id after
+    `set debug-file-directory` to `folder`."""
     for file in (found.library, found.server):
-        output("objcopy", "--only-keep-debug", str(file), str(folder / f"{file.name}.debug"))
+        build_id = re.search(r"Build ID: ([0-9a-f]+)", output("readelf", "-n", str(file))).group(1)
+        target = folder / ".build-id" / build_id[:2] / f"{build_id[2:]}.debug"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        output("objcopy", "--only-keep-debug", str(file), str(target))
 
 
 def sums(out):

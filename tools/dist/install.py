@@ -12,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path, PurePosixPath
 
+import check
 import static_library
 import tree
 from system import ROOT, Refused, built, of_build
@@ -43,22 +44,27 @@ def relative(libdir):
 
 def renew_loader_cache(prefix, destdir):
     """The system's loader finds libraries by a cache, where it is ours to renew."""
-    if sys.platform == "linux" and not destdir and os.geteuid() == 0 and prefix in ("/usr", "/usr/local"):
+    system = os.path.normpath(prefix) in ("/usr", "/usr/local")
+    if sys.platform == "linux" and not destdir and os.geteuid() == 0 and system:
         subprocess.run(["ldconfig"], check=False)
 
 
 def install(options, prefix, libdir, system):
     found, static = built(options.build, system), None
+    if told := check.scripted(found):
+        raise Refused(f"{', '.join(told)}; build what ships: make server")
     with tempfile.TemporaryDirectory() as folder:
         if options.static:
             archive = Path(folder, "libfluid.a")
             static = archive, static_library.make(found, system, archive)
-        tree.lay(tree.files(found, system, libdir, static), prefix, system)
+        files = tree.files(found, system, libdir, static)
+        tree.lay(files, prefix, system)
+        tree.take_away(tree.left_over(files, prefix, system, libdir), prefix)
 
 
 def uninstall(options, prefix, libdir, system):
-    everything = Path("libfluid.a"), ["-lc"]
-    tree.take_away(tree.files(built(options.build, system, must_exist=False), system, libdir, everything), prefix)
+    files = tree.files(built(options.build, system, must_exist=False), system, libdir)
+    tree.take_away([*files, *tree.left_over(files, prefix, system, libdir)], prefix)
 
 
 def main():

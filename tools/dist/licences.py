@@ -1,4 +1,5 @@
-"""THIRD-PARTY.txt: whose software is inside the library, under which licence, and each licence's text once."""
+"""THIRD-PARTY.txt: whose software is inside the library or the server, under which licence, and each licence's text
+once."""
 
 import re
 import sys
@@ -17,9 +18,11 @@ STANDARD = {
 INTRODUCTION = """\
 Third-party software inside libfluid {version} ({triple})
 
-libfluid itself is under MIT or Apache-2.0, at your choice; see LICENSE-MIT and LICENSE-APACHE. The library
-and the program fluid-server contain the software listed here. Each text below is followed by nothing of ours.
+libfluid itself is under MIT or Apache-2.0, at your choice; see LICENSE-MIT and LICENSE-APACHE.
+{what} contains the software listed here. Each text below is followed by nothing of ours.
 """
+
+WHAT = {"fluid": "The library", "fluid-server": "The program fluid-server, with the library in it,"}
 
 MPL = """\
 Software under the Mozilla Public License 2.0
@@ -91,9 +94,9 @@ def _grouped(pairs):
     return [(text.strip("\n"), sorted(set(whose))) for text, whose in groups.values()]
 
 
-def third_party(triple):
-    """The text of THIRD-PARTY.txt."""
-    linked = crates.linked(triple, "fluid", "fluid-server")
+def third_party(triple, package="fluid"):
+    """The text of THIRD-PARTY.txt, of one package of the workspace."""
+    linked = crates.linked(triple, package)
     inside = [crate for crate in linked if crates.checksums().get(crate.key)]
     pairs = [
         (str(crate), text) for crate in inside for text in _shipped_texts(crate.folder) or [_standard_text(crate)]
@@ -101,7 +104,8 @@ def third_party(triple):
     pairs += [*_inside_llama(triple), *_inside_rust()]
     mpl = [f"    {crate}  {crate.repository}" for crate in inside if "MPL-2.0" in crate.licence]
     table = [f"    {str(crate):40} {crate.licence}" for crate in inside]
-    parts = [INTRODUCTION.format(version=version(), triple=triple), "\n".join(table), MPL.format(crates="\n".join(mpl))]
+    introduction = INTRODUCTION.format(version=version(), triple=triple, what=WHAT[package])
+    parts = [introduction, "\n".join(table), MPL.format(crates="\n".join(mpl))]
     parts += [f"{chr(10).join(whose)}\n\n{text}" for text, whose in _grouped(pairs)]
     return f"\n\n{'=' * 100}\n\n".join(parts) + "\n"
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Writes what tells of a build beside it, so that installing and packing ask neither cargo nor rustc: THIRD-PARTY.txt,
-sbom.cdx.json, and the triple it is for. What is up to date costs one call of rustc.
+"""Writes what tells of a build beside it, so that installing and packing ask neither cargo nor rustc: THIRD-PARTY.txt
+and sbom.cdx.json of the library, those of the server, and the triple they are for. What is up to date costs one call
+of rustc.
 
     papers.py target/release
 """
@@ -11,11 +12,13 @@ from pathlib import Path
 
 import licences
 import sbom
-from system import ROOT, TRIPLE, Refused, commit_time, of_this_machine, output
+from system import ROOT, SERVER_PAPERS, TRIPLE, Refused, commit_time, of_this_machine, output
 
 MAKERS = {
     "THIRD-PARTY.txt": licences.third_party,
-    "sbom.cdx.json": lambda triple: sbom.bill(triple, "fluid-server"),
+    "sbom.cdx.json": sbom.bill,
+    SERVER_PAPERS["THIRD-PARTY.txt"]: lambda triple: licences.third_party(triple, "fluid-server"),
+    SERVER_PAPERS["sbom.cdx.json"]: lambda triple: sbom.bill(triple, "fluid-server"),
     TRIPLE: lambda triple: f"{triple}\n",
 }
 

@@ -1,4 +1,5 @@
-"""The software bill of materials of the library, in CycloneDX 1.6: what is linked into it, and what built it."""
+"""The software bill of materials of the library or the server, in CycloneDX 1.6: what is linked into it, and what
+built it."""
 
 import json
 import sys
@@ -6,7 +7,7 @@ import uuid
 from datetime import datetime, timezone
 
 import crates
-from system import commit_time, of_this_machine, output, version
+from system import commit_time, of_this_machine, output
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/FluidInference/libfluid/sbom")
 
@@ -61,13 +62,13 @@ def _beside_the_crates(triple):
     ]
 
 
-def bill(triple, *more):
-    """The document as text, of the library and of `more` packages of the workspace: the same bytes for the same
-    commit, lock file and tools."""
-    linked = crates.linked(triple, "fluid", *more)
-    tools = crates.used_to_build(triple, "fluid", *more)
+def bill(triple, package="fluid"):
+    """The document as text, of one package of the workspace: the same bytes for the same commit, lock file and
+    tools."""
+    linked = crates.linked(triple, package)
+    tools = crates.used_to_build(triple, package)
     extra = _beside_the_crates(triple)
-    (root,) = (crate for crate in linked if crate.name == "fluid")
+    (root,) = (crate for crate in linked if crate.name == package)
     known = {crate.key: _reference(crate) for crate in [*linked, *tools]}
     needs = {
         _reference(crate): sorted(known[key] for key in crate.needs if key in known) for crate in [*linked, *tools]
@@ -83,7 +84,7 @@ def bill(triple, *more):
         "version": 1,
         "metadata": {
             "timestamp": datetime.fromtimestamp(commit_time(), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "component": _crate(root, "required") | {"name": "libfluid", "version": version()},
+            "component": _crate(root, "required") | {"name": {"fluid": "libfluid"}.get(package, package)},
             "properties": [{"name": "target", "value": triple}],
         },
         "components": components + extra,

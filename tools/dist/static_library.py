@@ -31,6 +31,12 @@ SECTIONS
 """
 
 
+def libraries(told):
+    """What rustc says that a program has to link, each once. A framework is one word, for CMake too would keep
+    but the first of several `-framework`."""
+    return list(dict.fromkeys(re.sub(r"-framework (\S+)", r"-Wl,-framework,\1", told).split()))
+
+
 def _pack(built, target):
     """Everything in one archive; what a program has to link with it."""
     source = target.with_suffix(".rs")
@@ -43,8 +49,7 @@ def _pack(built, target):
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         raise Refused(f"the static library could not be packed:\n{done.stderr.strip()}")
-    found = re.search(r"native-static-libs: (.*)", done.stderr).group(1)
-    return list(dict.fromkeys(found.split()))
+    return libraries(re.search(r"native-static-libs: (.*)", done.stderr).group(1))
 
 
 def _join_on_linux(archive, joined, names):
@@ -79,7 +84,7 @@ def make(built, system, target):
     target.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         everything, joined = Path(folder, "all.a"), Path(folder, "fluid.o")
-        libraries = _pack(built, everything)
+        needed = _pack(built, everything)
         join(everything, joined, sorted(abi.functions()))
         output("ar", "rcsD" if system.os == "linux" else "rcs", str(target), str(joined))
-    return libraries
+    return needed

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PAPERS = "THIRD-PARTY.txt", "sbom.cdx.json"  # beside a build: what is inside
+PAPERS = "THIRD-PARTY.txt", "sbom.cdx.json"  # beside a build: what is inside the library
+SERVER_PAPERS = {name: f"fluid-server-{name}" for name in PAPERS}  # and inside the server
 TRIPLE = "triple.txt"  # beside a build: what it is for
 
 
@@ -72,7 +73,7 @@ def built(folder=ROOT / "target/release", system=None, must_exist=True):
         "windows": ("fluid.dll", "libfluid.dll.a" if gnu else "fluid.dll.lib", "fluid-server.exe"),
     }
     library, import_library, server = (name and folder / name for name in names[system.os])
-    for file in (library, import_library, server, *(folder / name for name in PAPERS)):
+    for file in (library, import_library, server, *(folder / name for name in (*PAPERS, *SERVER_PAPERS.values()))):
         if must_exist and file and not file.is_file():
             raise Refused(f"{file} is missing; build it: make server")
     return Built(folder, library, import_library, server)

@@ -1,16 +1,18 @@
 """The files of an installation: a path below the prefix, and what lies there."""
 
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from system import PAPERS, ROOT, Refused, abi_version, version
+from system import PAPERS, ROOT, SERVER_PAPERS, Refused, abi_version, version
 
 HERE = Path(__file__).resolve().parent
 URL = "https://github.com/FluidInference/libfluid"
 DOC = "share/doc/fluid"
+SERVER_DOC = "share/doc/fluid-server"
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,8 @@ def _cmake(system, libdir, shared, linked, native_libs):
         "NATIVE_LIBS": ";".join(native_libs),
         "VERSION": version(),
     }
-    return {
-        f"{folder}/fluid-config.cmake": _filled("fluid-config.cmake.in", **values),
-        f"{folder}/fluid-config-version.cmake": _filled("fluid-config-version.cmake.in", **values),
-    }
+    names = ["fluid-config", "fluid-config-version", *(["fluid-static"] if native_libs else [])]
+    return {f"{folder}/{name}.cmake": _filled(f"{name}.cmake.in", **values) for name in names}
 
 
 def files(built, system, libdir="lib", static=None):
@@ -104,7 +104,18 @@ def files(built, system, libdir="lib", static=None):
         tree[f"{DOC}/{name}"] = File(ROOT / name)
     for name in PAPERS:
         tree[f"{DOC}/{name}"] = File(built.folder / name)
+        tree[f"{SERVER_DOC}/{name}"] = File(built.folder / SERVER_PAPERS[name])
     return tree
+
+
+def left_over(tree, prefix, system, libdir):
+    """Paths that an earlier installation may have left and `tree` has not: libraries of other releases, of which the
+    loader's cache would take the highest, and a static library of another build."""
+    major, _ = abi_version()
+    name = {"linux": rf"libfluid\.so\.{major}\.\d+", "macos": rf"libfluid\.{major}\.\d+\.dylib"}.get(system.os, "")
+    libraries = {f"{libdir}/{file.name}" for file in Path(prefix, libdir).glob("*") if re.fullmatch(name, file.name)}
+    static = ("libfluid.a", "pkgconfig/fluid-static.pc", "cmake/fluid/fluid-static.cmake")
+    return (libraries | {f"{libdir}/{file}" for file in static}) - set(tree)
 
 
 def _strip(source, target, system):
@@ -114,12 +125,20 @@ def _strip(source, target, system):
         raise Refused(f"strip {source}: {done.stderr.strip()}")
 
 
+def _make_folder(path):
+    """Makes `path`, for all to read: the umask of whoever installs is meant for their own files."""
+    for folder in reversed([path, *path.parents]):
+        if not folder.is_dir():
+            folder.mkdir()
+            folder.chmod(0o755)
+
+
 def lay(tree, prefix, system):
     """Writes the tree below the folder `prefix`. A file that is there is replaced, not written to: a program
     that runs keeps the old one."""
     for path, item in sorted(tree.items()):
         target = Path(prefix, path)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(target.parent)
         new = target.with_name(f".{target.name}.new")
         new.unlink(missing_ok=True)
         if isinstance(item, Link):
@@ -136,11 +155,11 @@ def lay(tree, prefix, system):
 
 
 def take_away(paths, prefix):
-    """Removes what `lay` wrote, and the folders that are then empty."""
+    """Removes what `lay` wrote, and the folders of our own that are then empty. The others are the system's, and
+    what others put into ours stays."""
     for path in paths:
         Path(prefix, path).unlink(missing_ok=True)
-    folders = {parent for path in paths for parent in Path(path).parents if parent.parts}
-    for folder in sorted(folders, key=lambda folder: len(folder.parts), reverse=True):
-        # What others put there stays.
-        if Path(prefix, folder).is_dir() and not any(Path(prefix, folder).iterdir()):
-            Path(prefix, folder).rmdir()
+    for folder in {Path(prefix, path).parent for path in paths}:
+        ours = folder.name in ("fluid", "fluid-server") and folder.is_dir() and not folder.is_symlink()
+        if ours and not any(folder.iterdir()):
+            folder.rmdir()
