@@ -76,6 +76,9 @@ def _open(place: Place, major: int, minor: int) -> ctypes.CDLL:
 def _reason(place: Place, error: Exception) -> str:
     if os.path.dirname(place.path) and not os.path.exists(place.path):
         return "not there"
+    if isinstance(error, FileNotFoundError) and os.path.exists(place.path):
+        # On Windows, of what is there: a library that it needs is missing.
+        return "there, but it needs Microsoft's Visual C++ Redistributable (MSVCP140.dll), which is not"
     # The system's loader begins with the path, which stands before it already.
     return str(error).replace(f"{place.path}: ", "", 1)
 

@@ -76,6 +76,13 @@ class Loader(unittest.TestCase):
         # The name is nobody's in PyPI yet: whoever takes it must not be run by our own advice.
         self.assertNotIn("pip install", said)
 
+    def test_on_windows_what_the_library_lacks_is_named(self):
+        there = self.folder / "fluid.dll"
+        there.touch()
+        told = FileNotFoundError(f"Could not find module '{there}' (or one of its dependencies).")
+        with mock.patch.object(_loader.ctypes, "CDLL", side_effect=told):
+            self.assertIn("fluid.dll: there, but it needs Microsoft's Visual C++", self.refusal(variable=there))
+
     def test_a_named_library_that_is_missing_is_not_replaced(self):
         (self.folder / "libfluid.so.1").symlink_to(HELD)
         said = self.refusal(variable=self.folder / "gone.so")
