@@ -175,8 +175,12 @@ dist: build-for-dist ## what users download, in target/dist: an archive, symbols
 	@$(PYTHON) tools/dist/dist.py $(STATIC_FLAG)
 deb: build-for-dist ## Debian packages: libfluid1, libfluid-dev, fluid-server
 	@$(PYTHON) tools/dist/deb.py
-dist-wheel: build-for-dist ## the Python package for other machines
+dist-wheel: build-for-dist ## the Python package for other machines, installed apart to see that it loads
 	@.venv/bin/python bindings/python/build_wheel.py --build target/ship/release --out target/dist
+	@rm -rf target/try
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --pre \
+	  --find-links target/dist --target target/try fluid-ai
+	@env -u FLUID_LIBRARY PYTHONPATH=target/try PYTHONUTF8=1 .venv/bin/python -m fluid_ai doctor --no-openvino
 	@$(PYTHON) tools/dist/dist.py --sums
 nuget: ## NuGet's package of the archives in target/dist (.NET SDK needed)
 	@$(PYTHON) tools/dist/nuget.py

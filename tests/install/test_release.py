@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools/dist"))
 
 import papers  # noqa: E402
-from system import PAPERS, TRIPLE, of_build, of_this_machine  # noqa: E402
+from system import PAPERS, SERVER_PAPERS, TRIPLE, of_build, of_this_machine  # noqa: E402
 
 WORKFLOWS = ROOT / ".github/workflows"
 
@@ -50,10 +50,19 @@ class Workflows(unittest.TestCase):
             self.assertEqual(setup, ["bash tools/setup.sh --wheel"], goals)
             wheel = next(line for line in lines if "build_wheel.py" in line)
             self.assertLess(lines.index(setup[0]), lines.index(wheel))
+            # What is packed is loaded once, before anyone gets it.
+            self.assertTrue(any("-m fluid_ai doctor" in line for line in lines[lines.index(wheel) :]))
             # The sums are written behind all that they are of.
             self.assertGreater(len(lines) - 1, lines.index(wheel))
             self.assertIn("--sums", lines[-1])
         self.assertIn("--sums", would_run("nuget")[-1])
+
+
+class MacOS(unittest.TestCase):
+    def test_the_oldest_system_is_one_that_a_wheels_name_can_tell(self):
+        settings = (ROOT / ".cargo/config.toml").read_text(encoding="utf-8")
+        (major,) = re.findall(r'^MACOSX_DEPLOYMENT_TARGET = "(\d+)\.0"$', settings, re.MULTILINE)
+        self.assertIn(f"macOS {major} or later", (ROOT / "docs/building.md").read_text(encoding="utf-8"))
 
 
 class Papers(unittest.TestCase):
@@ -61,7 +70,7 @@ class Papers(unittest.TestCase):
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
             self.assertTrue(papers.write(folder))
-            written = {name: (folder / name).read_bytes() for name in (*PAPERS, TRIPLE)}
+            written = {name: (folder / name).read_bytes() for name in (*PAPERS, *SERVER_PAPERS.values(), TRIPLE)}
             self.assertFalse(papers.write(folder))
             with mock.patch.dict(os.environ, SOURCE_DATE_EPOCH="1"):
                 self.assertTrue(papers.write(folder))
