@@ -26,8 +26,9 @@
 // Threads    The functions of an engine and a model may be called on any thread, any number at once, close() included, and
 //            so may cancel(). A job, a stream or a queue is read and closed by one thread at a time. To move or destroy an
 //            object while others use it is a mistake, as with any type.
-// Process    Returning from main, or exit(), with jobs running is fine. After fork() every call of the child
-//            fails with FLUID_ERROR_FORKED, until it calls exec.
+// Process    Returning from main, or exit(), with jobs running is fine; fluid.h names the one exception, while OpenVINO
+//            is opened or loads a model. After fork() every call of the child fails with FLUID_ERROR_FORKED, until it
+//            calls exec.
 #ifndef FLUID_HPP
 #define FLUID_HPP
 

@@ -92,8 +92,20 @@ CASE(a_callback_stops) {
     CHECK(tokens == 5 && !answer.is_whole && answer.finish_reason() == "cancelled" && !answer.text().empty());
     CHECK(smol().generate(brief()).is_whole);
     // A load has no part that is of use.
-    THROWS(test::the_engine().load_model(test::files.smol, {}, [](double) { return false; }), fluid::cancelled,
-           FLUID_CANCELLED, "");
+    const fluid::result<fluid::model> load =
+        test::the_engine().try_load_model(test::files.smol, {}, [](double) { return false; });
+    CHECK(!load && load.error().status == FLUID_CANCELLED && load.error().partial.empty());
+}
+
+CASE(a_callback_does_not_stop_what_has_ended) {
+    const auto until_the_end = [](const fluid::event &event) { return event.kind != fluid::event_kind::end; };
+    CHECK(smol().generate(brief(), until_the_end).is_whole);
+    fluid::job_of<fluid::answer> job = smol().start_generate(endless());
+    const auto cancels = [&](const fluid::event &event) {
+        job.cancel();
+        return until_the_end(event);
+    };
+    THROWS(job.get(cancels), fluid::cancelled, FLUID_CANCELLED, "");
 }
 
 struct own_error : std::runtime_error {
@@ -143,6 +155,15 @@ CASE(a_callback_may_call_anything) {
         inner += smol().generate(brief()).is_whole;
     });
     CHECK(inner > 3);
+    // The outer answer waits for its callback, the inner one for the outer's slot, its only one.
+    const fluid::engine narrow("{\"event_queue\": 2}");
+    const fluid::model only = test::tiny(narrow, 1);
+    bool was_whole = false;
+    only.generate(endless(), [&](std::string_view) {
+        was_whole = only.generate(brief()).is_whole;
+        return false;
+    });
+    CHECK(was_whole);
     try { // the model goes while it answers
         one.generate(endless(), [&](std::string_view) { one.close(); });
         CHECK(false);
@@ -166,6 +187,8 @@ CASE(deadlines_and_cancels_carry_what_came) {
     CHECK(!part && part.error().status == FLUID_CANCELLED && job.done() && job.status() == FLUID_CANCELLED);
     CHECK(!fluid::value(part.error().partial)["choices"][0]["text"].text().empty());
     THROWS(job.get(), fluid::cancelled, FLUID_CANCELLED, "");
+    CHECK(job.partial().json == part.error().partial && !job.partial().is_whole);
+    CHECK(job.partial().finish_reason() == "cancelled" && !job.partial().text().empty());
     fluid::text_stream stream = smol().stream(endless());
     CHECK(stream.next() && stream.next());
     stream.cancel();
@@ -183,6 +206,7 @@ CASE(deadlines_and_cancels_carry_what_came) {
 CASE(a_job_is_read_by_hand) {
     fluid::job_of<fluid::answer> job = smol().start_generate(question());
     THROWS(job.text(), fluid::busy, FLUID_ERROR_BUSY, "");
+    THROWS(job.partial(), fluid::busy, FLUID_ERROR_BUSY, "final event");
     int tokens = 0, ends = 0;
     CHECK(!job.wait_for(0s) && !job.done() && !job.status());
     for (const fluid::event &event : job) {
@@ -190,7 +214,7 @@ CASE(a_job_is_read_by_hand) {
         ends += event.kind == fluid::event_kind::end;
     }
     CHECK(tokens > 3 && ends == 1 && job.done() && job.status() == FLUID_OK && !job.next() && !job.next_for(1s));
-    CHECK(job.wait_for(0s) && job.get().json == job.text());
+    CHECK(job.wait_for(0s) && job.get().json == job.text() && job.partial().is_whole);
 
     fluid::job_of<fluid::answer> dropped = smol().start_generate(question());
     CHECK(dropped.wait_for(std::chrono::hours::max()) && dropped.get().json == dropped.text());

@@ -49,6 +49,10 @@ CASE(handles_go_to_c_and_come_back) {
     CHECK(fluid::model(handle).generate(brief()).is_whole);
     fluid::job_of<fluid::answer> job = test::smol().start_generate(brief());
     CHECK(fluid_job_free(job.release()) == FLUID_OK);
+    fluid::engine engine;
+    fluid::queue queue;
+    CHECK(fluid_engine_free(engine.release()) == FLUID_OK && engine.handle() == nullptr);
+    CHECK(fluid_queue_free(queue.release()) == FLUID_OK && queue.handle() == nullptr);
 }
 
 CASE(parts_outlive_what_they_came_from) {

@@ -101,6 +101,8 @@ public:
     void close() noexcept { handle_.close(); }
     // Its handle in the C interface, for what this class lacks; null when closed.
     fluid_engine *handle() const noexcept { return handle_.get(); }
+    // Gives the handle away, to be freed by fluid_engine_free.
+    fluid_engine *release() noexcept { return handle_.release(); }
 
 private:
     template <class T>

@@ -22,7 +22,7 @@ struct failure {
     // One line that names the cause and, where a request is at fault, the path of the field.
     std::string message;
     // What came before the end: the text of the result as the finished job would have it (JSON, or
-    // what the response_format asked for). Empty where there is none.
+    // what the response_format asked for). Empty where there is none. It has no vectors: see fluid::job_of::try_partial.
     std::string partial;
 };
 

@@ -105,7 +105,8 @@ bool goes_on(Callback &callback, const Argument &argument) {
     }
 }
 
-// Tells `callback` what it takes: events, segments of speech, texts of tokens, or progress. False: it wants no more.
+// Tells `callback` what it takes: events, segments of speech, texts of tokens (none comes while a model reads its
+// prompt or reasons), or progress. False: it wants no more.
 template <class Callback>
 bool tell(Callback &callback, const event &what) {
     if constexpr (std::is_invocable_v<Callback &, const event &>) {

@@ -112,7 +112,8 @@ protected:
 
     // Of a job that has ended with another status than FLUID_OK: why, and what came so far.
     failure why_not_whole() const {
-        return {end_->status, end_->message, std::string(try_text().value_or(std::string_view()))};
+        const std::string_view text = try_text().value_or(std::string_view());
+        return {end_->status, end_->message, std::string(text == "{}" ? std::string_view() : text)};
     }
 
 private:

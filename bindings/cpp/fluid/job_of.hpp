@@ -17,6 +17,15 @@
 namespace fluid {
 inline namespace FLUID_CPP_NAMESPACE {
 
+namespace detail {
+
+template <class T, class = void>
+constexpr bool can_be_partial = false;
+template <class T>
+constexpr bool can_be_partial<T, std::void_t<decltype(T::is_whole)>> = true;
+
+} // namespace detail
+
 // A job whose result is a T: fluid::model, answer, transcript, embeddings, ranking; or std::string, which is JSON.
 template <class T>
 class job_of : public job {
@@ -28,7 +37,7 @@ public:
     result<T> try_get() { return try_get(no_callback()); }
 
     // The same, and tells what comes, on this thread: `on_event` takes const fluid::event &, const fluid::segment &,
-    // std::string_view (the text of an answer, piece by piece) or double (progress, from 0 to 1), and returns nothing or
+    // std::string_view (the text of an answer, piece by piece; nothing while the model reasons) or double (progress, from 0 to 1), and returns nothing or
     // whether to go on. When it does not go on, the job is stopped: what came so far is the result, or FLUID_CANCELLED
     // where a part is of no use, as of a load. An exception that it throws leaves this call as it is, in the
     // try_ forms too; the job then goes on until it is closed. `stop` cancels the job from any thread, at any time.
@@ -45,6 +54,10 @@ public:
         return conclude(false);
     }
 
+    // What came so far of an answer, a transcript, vectors or a ranking, once get() or finish() has failed by
+    // FLUID_CANCELLED or FLUID_DEADLINE: with `is_whole` false.
+    result<T> try_partial();
+
 #ifndef FLUID_NO_EXCEPTIONS
     T get() { return try_get().value(); }
     template <class Callback>
@@ -52,6 +65,7 @@ public:
         return try_get(std::forward<Callback>(on_event), stop).value();
     }
     T finish(const event &final) { return try_finish(final).value(); }
+    T partial() { return try_partial().value(); }
 #endif
 
 private:
@@ -75,7 +89,8 @@ result<T> job_of<T>::try_get(Callback &&on_event, const stop_token &stop) {
         if (!found) {
             return found.error();
         }
-        if (*found && !was_stopped && !detail::tell(on_event, **found)) {
+        // What is said to the final event stops nothing.
+        if (*found && !was_stopped && !detail::tell(on_event, **found) && !done()) {
             was_stopped = true;
             cancel();
         }
@@ -83,24 +98,24 @@ result<T> job_of<T>::try_get(Callback &&on_event, const stop_token &stop) {
     return conclude(was_stopped);
 }
 
-namespace detail {
-
-template <class T, class = void>
-constexpr bool can_be_partial = false;
 template <class T>
-constexpr bool can_be_partial<T, std::void_t<decltype(T::is_whole)>> = true;
-
-} // namespace detail
+result<T> job_of<T>::try_partial() {
+    static_assert(detail::can_be_partial<T>, "of this act there is no part that is of use");
+    if (!done()) {
+        return failure{FLUID_ERROR_BUSY, "the job's final event was not read", {}};
+    }
+    result<T> part = take();
+    if (part) {
+        part->is_whole = status() == FLUID_OK;
+    }
+    return part;
+}
 
 template <class T>
 result<T> job_of<T>::conclude(bool was_stopped) {
     if constexpr (detail::can_be_partial<T>) {
         if (was_stopped && status() == FLUID_CANCELLED) {
-            result<T> part = take();
-            if (part) {
-                part->is_whole = false;
-            }
-            return part;
+            return try_partial();
         }
     }
     return status() == FLUID_OK ? take() : result<T>(why_not_whole());

@@ -55,6 +55,8 @@ public:
 
     // Its handle in the C interface; null when closed.
     fluid_queue *handle() const noexcept { return handle_.get(); }
+    // Gives the handle away, to be freed by fluid_queue_free.
+    fluid_queue *release() noexcept { return handle_.release(); }
 
 private:
     result<std::optional<item>> read(std::int32_t timeout) {
