@@ -23,7 +23,20 @@ CASE(json_is_written) {
     CHECK(fluid::options().set("a", std::array<std::array<int, 2>, 2>{{{1, 2}, {3, 4}}}).str() == R"({"a":[[1,2],[3,4]]})");
     CHECK(fluid::options().set("p", std::filesystem::path("/tmp/\xc3\xbc \xf0\x9f\x98\x80")).str() ==
           "{\"p\":\"/tmp/\xc3\xbc \xf0\x9f\x98\x80\"}");
+    CHECK(fluid::options().set("a", {0}).set("b", {0, 1}).set("c", {-1, 0.5}).set("d", {std::string("x"), "y"}).str() ==
+          R"({"a":[0],"b":[0,1],"c":[-1,0.5],"d":["x","y"]})");
+    CHECK(fluid::options().set("a", {}).set("b", {true, nullptr, "x"}).set("c", {fluid::object(), fluid::object().set("d", 0)}).str() ==
+          R"({"a":[],"b":[true,null,"x"],"c":[{},{"d":0}]})");
     CHECK(fluid::options().set("big", std::numeric_limits<std::uint64_t>::max()).str() == R"({"big":18446744073709551615})");
+}
+
+// Where a text may be missing in C, as of getenv.
+CASE(null_pointers_are_nothing) {
+    const char *const none = nullptr;
+    CHECK(fluid::options().set("a", none).set("b", std::vector<const char *>{"x", none}).set("c", {none}).str() ==
+          R"({"a":null,"b":["x",null],"c":[null]})");
+    CHECK(fluid::options(none).str() == "{}" && fluid::request(nullptr).set("n", 1).str() == R"({"n":1})");
+    CHECK(fluid::name_or_path(none).str().empty() && !fluid::value(none));
 }
 
 CASE(texts_are_escaped) {
@@ -68,7 +81,25 @@ CASE(requests_are_built) {
     // JSON text can be added to, and text that is none stays as it is.
     CHECK(fluid::request(" { \"prompt\": \"x\" } ").set("seed", 1).str() == R"({ "prompt": "x" ,"seed":1})");
     CHECK(fluid::request("{}").user("Hi").str() == R"({"messages":[{"role":"user","content":"Hi"}]})");
-    CHECK(fluid::request("{").str() == "{" && fluid::request("[1]").str() == "[1]" && fluid::options("").str().empty());
+    CHECK(fluid::request("{").str() == "{" && fluid::request("[1]").str() == "[1]");
+    CHECK(fluid::options("").str() == "{}" && fluid::options(" \n").set("n_ctx", 1).str() == R"({"n_ctx":1})");
+    CHECK(fluid::request().user(fluid::raw{R"([{"type":"text","text":"Hi"}])"}).str() ==
+          R"({"messages":[{"role":"user","content":[{"type":"text","text":"Hi"}]}]})");
+}
+
+CASE(messages_go_behind_those_of_a_field) {
+    const std::string hi = R"({"role":"user","content":"Hi"})", said = R"({"role":"user","content":"[\"messages\":[]"})";
+    const fluid::request saved = fluid::request(R"({"messages": [)" + said + R"( ], "seed": 1})");
+    CHECK(fluid::request(saved).user("Hi").str() == R"({"messages": [)" + said + " ," + hi + R"(], "seed": 1})");
+    CHECK(fluid::request(R"({"messages": []})").user("Hi").str() == R"({"messages": [)" + hi + "]}");
+    const std::string history = "[" + said + "]";
+    fluid::request later = fluid::request().user("Hi").set("messages", 7);
+    later.set("messages", fluid::raw{history}); // the last counts
+    CHECK(later.str() == R"({"messages":7,"messages":[)" + said + "," + hi + "]}" && later.str() == later.str());
+    CHECK(fluid::request(R"({"messages":null})").user("Hi").str() == R"({"messages":null,"messages":[)" + hi + "]}");
+    for (const char *const broken : {"[1]", "{", "{\"messages\":[}", "{\"messages\":]}", "{\"messages\":[", "\"messages\":[1]"}) {
+        CHECK(!fluid::request(broken).user("Hi").str().empty()); // for the library to refuse
+    }
 }
 
 CASE(json_is_read) {
@@ -81,6 +112,66 @@ CASE(json_is_read) {
     CHECK(value["text"].text() == "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\n/\\");
     CHECK(!value["missing"]["more"][3] && value["missing"].text("none") == "none" && value["missing"].number(7) == 7);
     CHECK(value["e"].text("no text") == "no text" && value["text"].number(7) == 7 && !value["text"].boolean());
+}
+
+CASE(halves_of_pairs_are_no_characters) {
+    const auto text = [](const char *json) { return fluid::value(json).text(); };
+    CHECK(text(R"("\ud83d abcdef")") == "\xef\xbf\xbd abcdef" && text(R"("\ude00\ud83d")") == "\xef\xbf\xbd\xef\xbf\xbd");
+    CHECK(text(R"("\ud83d\ud83d\ude00")") == "\xef\xbf\xbd\xf0\x9f\x98\x80" && text(R"("\ud83d\u0041bc")") == "\xef\xbf\xbd" "Abc");
+    CHECK(text(R"("\ud83d\n\tde00")") == "\xef\xbf\xbd\n\tde00");
+}
+
+// Nothing points into a temporary that is gone; the sanitizer watches.
+CASE(parts_of_temporaries_live) {
+    const auto json = [] { return std::string(R"({"data": [{"name": "a name of some length"}, {"name": "b"}]})"); };
+    std::string names;
+    for (const fluid::value &each : fluid::value(json())["data"].items()) {
+        names += each["name"].text();
+    }
+    fluid::value whole(json());
+    const fluid::value first = whole["data"][0]["name"];
+    whole = fluid::value();
+    CHECK(names == "a name of some lengthb" && first.text() == "a name of some length" && first.json().size() == 23);
+
+    const auto answer = [] {
+        return fluid::detail::answer_of(R"({"choices":[{"message":{"content":"a text of some length","reasoning_content":"why",)"
+                                        R"("tool_calls":[{"id":"call_1"}]},"finish_reason":"stop"}]})");
+    };
+    const std::string &text = answer().text(), &reasoning = answer().reasoning(), &reason = answer().finish_reason();
+    CHECK(text == "a text of some length" && reasoning == "why" && reason == "stop");
+    for (const fluid::tool_call &call : answer().tool_calls()) {
+        names += call.id;
+    }
+    const auto vectors = [] { return fluid::embeddings{{1, 2, 3, 4}, 2, {}, true}; };
+    float sum = 0;
+    for (const float number : vectors()[1]) {
+        sum += number;
+    }
+    CHECK(names == "a name of some lengthbcall_1" && sum == 7);
+
+    const auto numbers = [] { return fluid::result<std::vector<int>>(std::vector<int>{1, 2, 3}); };
+    int count = 0;
+    for (const int number : numbers().value()) {
+        count += number;
+    }
+    for (const int number : *numbers()) {
+        count += number;
+    }
+    const fluid::failure &why = fluid::result<int>(fluid::failure{FLUID_ERROR_IO, "a message of some length", {}}).error();
+    CHECK(count == 12 && why.message == "a message of some length");
+}
+
+CASE(transcripts_are_what_their_body_says) {
+    using fluid::detail::transcript_of;
+    const fluid::segment one{0, 1, " One.", -0.5f, "{}"}, two{1, 2, " Two. ", -0.5f, "{}"};
+    // A queue had the second segment.
+    CHECK(transcript_of(R"({"text":"One. Two."})", {one}, "en").text() == "One. Two.");
+    const fluid::transcript whole = transcript_of(
+        R"({"text":"One. Two.","language_code":"de","segments":[{"text":" One."},{"text":" Two."}]})", {one}, "");
+    CHECK(whole.segments.size() == 2 && whole.segments[1].text == " Two." && whole.language == "de");
+    const fluid::transcript subtitles = transcript_of("1\n00:00", {one, two}, "en");
+    CHECK(subtitles.text() == "One. Two." && subtitles.segments.size() == 2 && subtitles.language == "en");
+    CHECK(transcript_of("", {}, "").text().empty());
 }
 
 // Whatever it is given, it stays within it; the sanitizer watches.

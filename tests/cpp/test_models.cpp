@@ -33,6 +33,7 @@ CASE(loads_fail_as_exceptions) {
     const fluid::engine &engine = the_engine();
     THROWS(engine.load_model("missing.gguf"), fluid::not_found, FLUID_ERROR_NOT_FOUND, "missing.gguf");
     THROWS(engine.start_load_model("missing.gguf").get(), fluid::not_found, FLUID_ERROR_NOT_FOUND, "missing.gguf");
+    CHECK(!engine.try_load_model(static_cast<const char *>(nullptr)) && !engine.try_load_model("missing.gguf", nullptr));
     THROWS(engine.load_model(std::string("a\0b", 3)), fluid::usage_error, FLUID_ERROR_INVALID_ARGUMENT, "NUL");
     THROWS(engine.load_model("\xff.gguf"), fluid::usage_error, FLUID_ERROR_INVALID_UTF8, "");
     THROWS(engine.load_model(files.tiny, fluid::options().set("n_ctxx", 1)), fluid::invalid_request,
@@ -81,7 +82,7 @@ CASE(engines_tell_of_themselves) {
     CHECK(fluid::value(engine.trim())["unloaded"].items().size() == 1);
     CHECK(fluid::value(engine.info())["models"][0]["state"].text() == "unloaded");
     CHECK(model.generate(test::brief()).is_whole);
-    CHECK(fluid::value(model.info())["residence"]["state"].text() == "loaded"); 
+    CHECK(fluid::value(model.info())["residence"]["state"].text() == "loaded");
     CHECK(fluid::value(engine.estimate(files.tiny, fluid::options().set("n_ctx", 512)))["total_bytes"].number() > 1e5);
     THROWS(engine.estimate("missing.gguf"), fluid::not_found, FLUID_ERROR_NOT_FOUND, "missing");
     CHECK(fluid::value(engine.devices())["cpu"]["logical_cores"].number() >= 1);
@@ -201,13 +202,23 @@ CASE(texts_become_vectors) {
     CHECK(cosine(vectors[0], vectors[1]) > cosine(vectors[0], vectors[2]));
     CHECK(fluid::value(vectors.json)["usage"]["total_tokens"].number() > 10);
     fluid::job_of<fluid::embeddings> job = model.start_embed(fluid::request().set("input", "We open at nine."));
-    CHECK(cosine(job.get()[0], vectors[2]) > 0.999);
+    const fluid::embeddings again = job.get();
+    CHECK(cosine(again[0], vectors[2]) > 0.999);
     THROWS(model.embed(fluid::request().set("input", "")), fluid::invalid_request, FLUID_ERROR_INVALID_REQUEST, "input");
     THROWS(test::smol().embed(fluid::request().set("input", "x")), fluid::unsupported, FLUID_ERROR_UNSUPPORTED, "");
     const fluid::embeddings none =
         model.embed(fluid::request().set("input", std::vector<std::string>(2000, "a b c d e f")),
                     [](const fluid::event &) { return false; });
     CHECK(!none.is_whole && none.size() < 2000);
+    // Those of the first texts are there, whoever stopped it.
+    fluid::job_of<fluid::embeddings> many =
+        model.start_embed(fluid::request().set("input", std::vector<std::string>(2000, "a b c d e f")));
+    while (many.next()->progress <= 0) {
+    }
+    many.cancel();
+    THROWS(many.get(), fluid::cancelled, FLUID_CANCELLED, "");
+    const fluid::embeddings first = many.partial();
+    CHECK(!first.is_whole && first.size() > 0 && first.size() < 2000 && first.dimensions == 384);
 }
 
 CASE(documents_are_ranked) {

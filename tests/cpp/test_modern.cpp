@@ -69,7 +69,16 @@ CASE(spans_are_taken_and_given) {
         test::the_engine().load_model(test::files.embedder).embed(fluid::request().set("input", "a"));
     const std::span<const float> vector = vectors[0];
     CHECK(vector.size() == vectors.dimensions && vector.data() == vectors.values.data());
-    CHECK(test::the_engine().load_model(std::u8string(test::files.tiny.begin(), test::files.tiny.end()).c_str()).handle());
+    CHECK(test::the_engine().load_model(std::u8string(test::files.tiny.begin(), test::files.tiny.end())).handle());
+}
+
+CASE(utf_8_has_a_type) {
+    const std::u8string text = u8"\u00fc";
+    CHECK(fluid::request().user(text).set("a", u8"\u00fc").set("b", {std::u8string_view(text)}).str() ==
+          "{\"a\":\"\xc3\xbc\",\"b\":[\"\xc3\xbc\"],\"messages\":[{\"role\":\"user\",\"content\":\"\xc3\xbc\"}]}");
+    const char8_t *const none = nullptr;
+    CHECK(fluid::request().prompt(none).str() == R"({"prompt":null})" && fluid::name_or_path(none).str().empty());
+    CHECK(fluid::name_or_path(text).str() == "\xc3\xbc" && fluid::name_or_path(text.c_str()).str() == "\xc3\xbc");
 }
 
 // A model that a translation unit of C++17 has made.

@@ -22,13 +22,14 @@ inline namespace FLUID_CPP_NAMESPACE {
 // on Windows too.
 class name_or_path {
 public:
-    name_or_path(const char *text) : text_(text) {}
+    name_or_path(const char *text) : text_(detail::or_empty(text)) {}
     name_or_path(std::string_view text) : text_(text) {}
     name_or_path(std::string text) : text_(std::move(text)) {}
     name_or_path(const std::filesystem::path &path) : text_(detail::utf8(path)) {}
 #ifdef __cpp_char8_t
-    name_or_path(std::u8string_view text) : text_(text.begin(), text.end()) {}
-    name_or_path(const char8_t *text) : name_or_path(std::u8string_view(text)) {}
+    name_or_path(std::u8string_view text) : text_(detail::chars(text)) {}
+    name_or_path(const std::u8string &text) : name_or_path(std::u8string_view(text)) {}
+    name_or_path(const char8_t *text) : name_or_path(text == nullptr ? std::u8string_view() : text) {}
 #endif
 
     const std::string &str() const noexcept { return text_; }

@@ -15,7 +15,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "config.hpp"
+#include "value.hpp"
 
 namespace fluid {
 inline namespace FLUID_CPP_NAMESPACE {
@@ -81,6 +81,19 @@ constexpr bool is_character = std::is_same_v<T, char> || std::is_same_v<T, wchar
 #endif
     ;
 
+template <class T>
+constexpr bool is_text = std::is_convertible_v<const T &, std::string_view>
+#ifdef __cpp_char8_t
+                         || std::is_convertible_v<const T &, std::u8string_view>
+#endif
+    ;
+inline std::string_view chars(std::string_view text) noexcept { return text; }
+#ifdef __cpp_char8_t
+inline std::string_view chars(std::u8string_view text) noexcept {
+    return {reinterpret_cast<const char *>(text.data()), text.size()};
+}
+#endif
+
 template <class T, class = void>
 constexpr bool is_object = false;
 template <class T>
@@ -98,8 +111,10 @@ void write_value(std::string &out, const T &value) {
         out += value.str();
     } else if constexpr (std::is_same_v<T, std::filesystem::path>) {
         write_text(out, utf8(value));
-    } else if constexpr (std::is_convertible_v<const T &, std::string_view>) {
-        write_text(out, value);
+    } else if constexpr (is_text<T> && std::is_pointer_v<T>) {
+        value == nullptr ? write_value(out, nullptr) : write_text(out, chars(value));
+    } else if constexpr (is_text<T>) {
+        write_text(out, chars(value));
     } else if constexpr (std::is_floating_point_v<T>) {
         if (std::isfinite(value)) {
             write_number(out, value);
@@ -125,25 +140,38 @@ void write_value(std::string &out, const T &value) {
     }
 }
 
+// What stands in braces: set("suppress_tokens", {0, 11}).
+struct item {
+    using is_json_object = void;
+
+    template <class T>
+    item(const T &value) {
+        write_value(json, value);
+    }
+    const std::string &str() const noexcept { return json; }
+
+    std::string json;
+};
+
 } // namespace detail
 
-// The fields of a JSON object, in the order they were set; set each once.
+// The fields of a JSON object, in the order they were set; of one that is set twice, the last counts.
 template <class Self>
 class fields {
 public:
     using is_json_object = void;
 
-    // `value` is a bool, a number (one that is not finite becomes null), a text in UTF-8, nullptr, a path,
-    // fluid::raw, another object, or a range of these.
+    // `value` is a bool, a number (one that is not finite becomes null), a text in UTF-8 (a null pointer becomes
+    // null), nullptr, a path, fluid::raw, another object, or a range of these.
     template <class T>
     Self &set(std::string_view name, const T &value) {
         begin(name);
         detail::write_value(fields_, value);
         return self();
     }
-    Self &set(std::string_view name, std::initializer_list<std::string_view> texts) {
+    Self &set(std::string_view name, std::initializer_list<detail::item> values) {
         begin(name);
-        detail::write_value(fields_, texts);
+        detail::write_value(fields_, values);
         return self();
     }
 
@@ -152,11 +180,15 @@ public:
 
 protected:
     fields() = default;
-    // An object as JSON, which fields can be added to. What is none stays as it is, for the library to refuse.
+    // An object as JSON, which fields can be added to; blank text is an empty one. What is none stays as it is, for
+    // the library to refuse.
     explicit fields(std::string_view object) {
         static constexpr std::string_view SPACE = " \t\r\n";
         const std::size_t open = object.find_first_not_of(SPACE), close = object.find_last_not_of(SPACE);
-        if (open < close && close != object.npos && object[open] == '{' && object[close] == '}') {
+        if (open == object.npos) {
+            return;
+        }
+        if (open < close && object[open] == '{' && object[close] == '}') {
             object = object.substr(open + 1, close - open - 1);
             fields_ = object.find_first_not_of(SPACE) == object.npos ? "" : object;
         } else {
@@ -191,30 +223,35 @@ public:
 };
 
 // The options of an engine, a load, a download and the like, as fluid.h names them:
-// fluid::options().set("n_ctx", 4096). JSON text is taken as it is.
+// fluid::options().set("n_ctx", 4096). JSON text is taken as it is; a null pointer is no options.
 class options final : public fields<options> {
 public:
     options() = default;
-    options(const char *json) : fields(std::string_view(json)) {}
+    options(const char *json) : fields(detail::or_empty(json)) {}
     options(std::string_view json) : fields(json) {}
     options(const std::string &json) : fields(std::string_view(json)) {}
 };
 
 // A request in OpenAI's field names, as fluid.h lists them for each act:
 // fluid::request().system("Be brief.").user("Why is the sky blue?").set("max_tokens", 64).
-// JSON text is taken as it is, and fields can be added to it.
+// JSON text is taken as it is, and fields can be added to it; a null pointer is an empty request.
 class request final : public fields<request> {
 public:
     request() = default;
-    request(const char *json) : fields(std::string_view(json)) {}
+    request(const char *json) : fields(detail::or_empty(json)) {}
     request(std::string_view json) : fields(json) {}
     request(const std::string &json) : fields(std::string_view(json)) {}
 
-    // Messages of a chat, in the order they were said. They are added to no "messages" of JSON text.
-    request &system(std::string_view content) { return message("system", content); }
-    request &user(std::string_view content) { return message("user", content); }
-    request &assistant(std::string_view content) { return message("assistant", content); }
-    request &message(std::string_view role, std::string_view content) {
+    // Messages of a chat, in the order they were said, behind those of a field "messages". The content is a text, or
+    // what else set() takes.
+    template <class Content>
+    request &system(const Content &content) { return message("system", content); }
+    template <class Content>
+    request &user(const Content &content) { return message("user", content); }
+    template <class Content>
+    request &assistant(const Content &content) { return message("assistant", content); }
+    template <class Content>
+    request &message(std::string_view role, const Content &content) {
         return message(object().set("role", role).set("content", content));
     }
     // One with other fields, such as tool calls, their results, or fluid::raw.
@@ -228,21 +265,26 @@ public:
     }
 
     // A text to go on with, without a chat's template.
-    request &prompt(std::string_view text) { return set("prompt", text); }
+    template <class Text>
+    request &prompt(const Text &text) { return set("prompt", text); }
 
     std::string str() const {
+        std::string all = fields::str();
         if (messages_.empty()) {
-            return fields::str();
+            return all;
         }
-        return request(*this).take_messages().fields::str();
+        const value field = value(all)["messages"];
+        const std::string_view before = field.json();
+        if (before.size() < 2 || before.front() != '[' || before.back() != ']') {
+            request other(*this);
+            const std::string messages = "[" + std::exchange(other.messages_, {}) + "]";
+            return other.set("messages", raw{messages}).str();
+        }
+        const auto end = static_cast<std::size_t>(before.data() - all.data()) + before.size() - 1;
+        return all.insert(end, (field[0] ? "," : "") + messages_);
     }
 
 private:
-    request &take_messages() {
-        const std::string messages = "[" + std::exchange(messages_, {}) + "]";
-        return set("messages", raw{messages});
-    }
-
     std::string messages_;
 };
 

@@ -29,8 +29,10 @@ namespace detail {
 
 } // namespace detail
 
-// A T, or why there is none. It has the interface of std::expected<T, fluid::failure>, and becomes one
-// under C++23; it is a type of its own, so that code of several standards can be linked together.
+// A T, or why there is none. It has the accessors of std::expected<T, fluid::failure>, and becomes one under
+// C++23: std::expected<T, fluid::failure> e = ..., with the `=`. It is a type of its own, so that code of several
+// standards can be linked together. A temporary gives values out, not references into itself, for loops such as
+// for (std::string_view text : model.try_stream(request).value()).
 template <class T>
 class [[nodiscard]] result {
 public:
@@ -43,17 +45,17 @@ public:
     bool has_value() const noexcept { return content_.index() == 0; }
     explicit operator bool() const noexcept { return has_value(); }
 
-    // Only where has_value().
-    T &operator*() & noexcept { return *std::get_if<0>(&content_); }
-    const T &operator*() const & noexcept { return *std::get_if<0>(&content_); }
-    T &&operator*() && noexcept { return std::move(*std::get_if<0>(&content_)); }
-    T *operator->() noexcept { return std::get_if<0>(&content_); }
-    const T *operator->() const noexcept { return std::get_if<0>(&content_); }
+    // Only where has_value(); else the program ends.
+    T &operator*() & noexcept { return std::get<0>(content_); }
+    const T &operator*() const & noexcept { return std::get<0>(content_); }
+    T operator*() && noexcept { return std::get<0>(std::move(content_)); }
+    T *operator->() noexcept { return &**this; }
+    const T *operator->() const noexcept { return &**this; }
 
-    // Only where not has_value().
-    failure &error() & noexcept { return *std::get_if<1>(&content_); }
-    const failure &error() const & noexcept { return *std::get_if<1>(&content_); }
-    failure &&error() && noexcept { return std::move(*std::get_if<1>(&content_)); }
+    // Only where not has_value(); else the program ends.
+    failure &error() & noexcept { return std::get<1>(content_); }
+    const failure &error() const & noexcept { return std::get<1>(content_); }
+    failure error() && noexcept { return std::get<1>(std::move(content_)); }
 
     // The value; where there is none, throws what the other form of the call throws, and aborts where
     // there are no exceptions.
@@ -65,14 +67,14 @@ public:
         check();
         return **this;
     }
-    T &&value() && {
+    T value() && {
         check();
-        return std::move(**this);
+        return *std::move(*this);
     }
 
     template <class U>
     T value_or(U &&otherwise) && {
-        return has_value() ? std::move(**this) : static_cast<T>(std::forward<U>(otherwise));
+        return has_value() ? *std::move(*this) : static_cast<T>(std::forward<U>(otherwise));
     }
     template <class U>
     T value_or(U &&otherwise) const & {
@@ -84,7 +86,7 @@ public:
         if (!has_value()) {
             return std::unexpected(std::move(*this).error());
         }
-        return std::move(**this);
+        return *std::move(*this);
     }
 #endif
 
@@ -113,7 +115,7 @@ public:
 
     // Only where not has_value().
     const failure &error() const & noexcept { return *failure_; }
-    failure &&error() && noexcept { return *std::move(failure_); }
+    failure error() && noexcept { return *std::move(failure_); }
 
     void value() const {
         if (failure_) {

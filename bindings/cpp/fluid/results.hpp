@@ -41,11 +41,15 @@ struct answer {
     // False: your callback stopped it.
     bool is_whole = true;
 
-    // Of the first choice.
-    const std::string &text() const noexcept { return first().text; }
-    const std::string &reasoning() const noexcept { return first().reasoning; }
-    const std::string &finish_reason() const noexcept { return first().finish_reason; }
-    const std::vector<tool_call> &tool_calls() const noexcept { return first().tool_calls; }
+    // Of the first choice. What is asked of a temporary, as in model.generate(request).text(), outlives it.
+    const std::string &text() const & noexcept { return first().text; }
+    std::string text() && { return first().text; }
+    const std::string &reasoning() const & noexcept { return first().reasoning; }
+    std::string reasoning() && { return first().reasoning; }
+    const std::string &finish_reason() const & noexcept { return first().finish_reason; }
+    std::string finish_reason() && { return first().finish_reason; }
+    const std::vector<tool_call> &tool_calls() const & noexcept { return first().tool_calls; }
+    std::vector<tool_call> tool_calls() && { return first().tool_calls; }
 
 private:
     const choice &first() const noexcept {
@@ -58,24 +62,27 @@ private:
 struct transcript {
     // As the `response_format` asks: OpenAI's JSON, plain text, SRT or WebVTT.
     std::string body;
-    // In the order of the recording. Where a queue had the events, those that `body` has as "verbose_json".
+    // In the order of the recording: those of `body`, where it is "verbose_json"; else those that the job read, and not
+    // those that a queue delivered.
     std::vector<segment> segments;
-    // The language that was detected, such as "en"; empty where the request named it. Where a queue had the events,
-    // that of `body` as "verbose_json".
+    // The language, such as "en": that of `body`, where it is "verbose_json"; else what the job read of a language
+    // that was detected, empty where the request named it.
     std::string language;
     // False: your callback stopped it.
     bool is_whole = true;
 
-    // All of it in one line. Where a queue had the events it is read from `body`, which must be JSON for that.
+    // All of it in one line: that of `body`, where it is JSON; else of `segments`.
     std::string text() const {
-        if (segments.empty()) {
-            return value(body)["text"].text();
+        const value whole = value(body)["text"];
+        if (whole) {
+            return whole.text();
         }
         std::string all;
         for (const segment &part : segments) {
             all += part.text;
         }
-        return all.empty() || all.front() != ' ' ? all : all.substr(1);
+        const std::size_t first = all.find_first_not_of(' ');
+        return first == all.npos ? std::string() : all.substr(first, all.find_last_not_of(' ') - first + 1);
     }
 };
 
@@ -106,7 +113,12 @@ struct embeddings {
 
     std::size_t size() const noexcept { return dimensions == 0 ? 0 : values.size() / dimensions; }
     // The vector of text `index`, which is below size(); borrowed from this object.
-    floats operator[](std::size_t index) const noexcept { return {values.data() + index * dimensions, dimensions}; }
+    floats operator[](std::size_t index) const & noexcept { return {values.data() + index * dimensions, dimensions}; }
+    // Of a temporary a copy, which outlives it.
+    std::vector<float> operator[](std::size_t index) && {
+        const floats all = (*this)[index];
+        return {all.begin(), all.end()};
+    }
 };
 
 // A document and how well it answers.
@@ -128,13 +140,13 @@ struct ranking {
 
 namespace detail {
 
-inline choice choice_of(value from) {
+inline choice choice_of(const value &from) {
     const value message = from["message"];
     choice to;
     to.text = (message ? message["content"] : from["text"]).text();
     to.reasoning = message["reasoning_content"].text();
     to.finish_reason = from["finish_reason"].text();
-    for (const value call : message["tool_calls"].items()) {
+    for (const value &call : message["tool_calls"].items()) {
         to.tool_calls.push_back(
             {call["id"].text(), call["function"]["name"].text(), call["function"]["arguments"].text()});
     }
@@ -143,33 +155,35 @@ inline choice choice_of(value from) {
 
 inline answer answer_of(std::string json) {
     answer to;
-    for (const value each : value(json)["choices"].items()) {
+    for (const value &each : value(json)["choices"].items()) {
         to.choices.push_back(choice_of(each));
     }
     to.json = std::move(json);
     return to;
 }
 
-inline segment segment_of(value from) {
+inline segment segment_of(const value &from) {
     return {from["start"].number(), from["end"].number(), from["text"].text(),
             static_cast<float>(from["avg_logprob"].number()), std::string(from.json())};
 }
 
-// `segments` and `language` are what events told, if the job read them.
+// `segments` and `language` are what the job read of events: all of them, unless a queue had some.
 inline transcript transcript_of(std::string body, std::vector<segment> segments, std::string language) {
-    if (segments.empty()) {
-        const value json(body);
-        for (const value each : json["segments"].items()) {
+    const value json(body);
+    const std::vector<value> told = json["segments"].items();
+    if (!told.empty()) {
+        segments.clear();
+        for (const value &each : told) {
             segments.push_back(segment_of(each));
         }
-        language = json["language_code"].text(language);
     }
+    language = json["language_code"].text(language);
     return {std::move(body), std::move(segments), std::move(language)};
 }
 
 inline ranking ranking_of(std::string json) {
     ranking to;
-    for (const value each : value(json)["results"].items()) {
+    for (const value &each : value(json)["results"].items()) {
         to.results.push_back({static_cast<std::size_t>(each["index"].number()), each["relevance_score"].number()});
     }
     to.json = std::move(json);

@@ -5,9 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <locale>
+#include <memory>
 #include <sstream>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "config.hpp"
@@ -15,43 +17,54 @@
 namespace fluid {
 inline namespace FLUID_CPP_NAMESPACE {
 
+namespace detail {
+
+// A text that C may leave out.
+inline std::string_view or_empty(const char *text) { return text == nullptr ? std::string_view() : text; }
+
+} // namespace detail
+
 // A look at a value inside JSON that the library wrote: fluid::value(json)["usage"]["total_tokens"].number().
-// It owns nothing: the text must outlive it. Of text that is no JSON it finds something or nothing, and never
-// reads beyond its end.
+// Of text that is no JSON it finds something or nothing, and never reads beyond its end.
 class value {
 public:
     value() = default;
+    // The text is borrowed: it must outlive this value and those found in it.
     explicit value(std::string_view json) : json_(trimmed(json)) {}
+    explicit value(const char *json) : value(detail::or_empty(json)) {}
+    // The text is taken over, and kept by this value and those found in it: fluid::value(model.info()).
+    explicit value(std::string &&json)
+        : kept_(std::make_shared<const std::string>(std::move(json))), json_(trimmed(*kept_)) {}
 
     // Whether it is there.
     explicit operator bool() const noexcept { return !json_.empty(); }
-    // Its own JSON.
+    // Its own JSON, borrowed from the text.
     std::string_view json() const noexcept { return json_; }
 
-    // A member of an object, an item of an array; each look goes through those before it.
+    // A member of an object, of several with one name the last; an item of an array. Each look goes through them.
     value operator[](std::string_view name) const {
-        value found;
-        each('{', [&](value key, value member) {
-            if (key.text() == name) {
+        std::string_view found;
+        each('{', [&](std::string_view key, std::string_view member) {
+            if (value(key).text() == name) {
                 found = member;
             }
-            return !found;
+            return true;
         });
-        return found;
+        return part(found);
     }
     value operator[](std::size_t index) const {
-        value found;
-        each('[', [&](value, value item) {
-            found = index-- == 0 ? item : value();
-            return !found;
+        std::string_view found;
+        each('[', [&](std::string_view, std::string_view item) {
+            found = index-- == 0 ? item : std::string_view();
+            return found.empty();
         });
-        return found;
+        return part(found);
     }
     // The items of an array.
     std::vector<value> items() const {
         std::vector<value> all;
-        each('[', [&](value, value item) {
-            all.push_back(item);
+        each('[', [&](std::string_view, std::string_view item) {
+            all.push_back(part(item));
             return true;
         });
         return all;
@@ -101,6 +114,12 @@ private:
         return at;
     }
 
+    value part(std::string_view found) const {
+        value to(found);
+        to.kept_ = kept_;
+        return to;
+    }
+
     // Calls `look(key, member)` for each member, for each item with no key, until it returns false.
     template <class Look>
     void each(char open, Look &&look) const {
@@ -108,14 +127,14 @@ private:
             return;
         }
         const std::string_view inside = json_.substr(1, json_.size() - 2);
-        value key;
+        std::string_view key;
         for (std::size_t at = 0; at < inside.size();) {
             const std::size_t end = value_end(inside, at);
-            const value found(inside.substr(at, end - at));
+            const std::string_view found = trimmed(inside.substr(at, end - at));
             at = end + 1;
             if (open == '{' && end < inside.size() && inside[end] == ':') {
                 key = found;
-            } else if (found && !look(key, found)) {
+            } else if (!found.empty() && !look(key, found)) {
                 return;
             }
         }
@@ -124,6 +143,7 @@ private:
     static std::uint32_t hex(std::string_view digits);
     static void write_utf8(std::string &out, std::uint32_t character);
 
+    std::shared_ptr<const std::string> kept_;
     std::string_view json_;
 };
 
@@ -148,10 +168,13 @@ inline std::string value::text(std::string_view otherwise) const {
         case 'u': {
             std::uint32_t character = hex(inside.substr(at + 1, 4));
             at += 4;
-            // The first half of a pair.
-            if (character >= 0xd800 && character < 0xdc00 && at + 6 < inside.size()) {
-                character = 0x10000 + ((character - 0xd800) << 10) + (hex(inside.substr(at + 3, 4)) - 0xdc00);
-                at += 6;
+            // Half of a pair; without the other half it is no character.
+            if (character >= 0xd800 && character < 0xe000) {
+                const bool may_go_on = character < 0xdc00 && at + 6 < inside.size() && inside.substr(at + 1, 2) == "\\u";
+                const std::uint32_t other = may_go_on ? hex(inside.substr(at + 3, 4)) : 0;
+                const bool is_pair = other >= 0xdc00 && other < 0xe000;
+                character = is_pair ? 0x10000 + ((character - 0xd800) << 10) + (other - 0xdc00) : 0xfffd;
+                at += is_pair ? 6 : 0;
             }
             write_utf8(out, character);
             break;
