@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Compiles and runs the tests of bindings/cpp and the examples in C++, against target/release/libfluid.so. The tests'
 # units are of several standards, one is without exceptions; linked into one program they run under AddressSanitizer
-# and UBSan, those of threads under ThreadSanitizer too.
+# and UBSan, those of threads under ThreadSanitizer too. The examples are compiled as users do, with -O2, where compilers
+# see more. Each header is compiled alone; all of them by clang++ too, where it is installed.
 #
 #   tests/cpp/run.sh          all of it
 #   tests/cpp/run.sh NAME     the tests whose name holds NAME, such as "example chat"
@@ -18,6 +19,7 @@ RERANKER=$MODELS/minilm-gguf/tiny-reranker.gguf
 OUT=target/cpp-tests
 TINY=$OUT/tiny.gguf
 STRICT=(-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -Iinclude -Ibindings/cpp)
+STRICTER=("${STRICT[@]}" -Wold-style-cast -Wsign-conversion -Wnull-dereference)
 LIBS=("-Wl,--as-needed" -Ltarget/release -lfluid -pthread "-Wl,-rpath,${LIBRARY%/*}")
 # Null and stale pointers AddressSanitizer finds too; without UBSan's share of them a unit compiles in two thirds of the time.
 ADDRESS=(-O0 -g1 "-fsanitize=address,undefined" "-fno-sanitize=null,alignment,vptr,object-size" -fno-sanitize-recover=all)
@@ -45,7 +47,9 @@ outcome_of() {
 }
 
 unit() { "$CXX" "${STRICT[@]}" "${@:2}" -c -o "$OUT/$1.o"; }   # unit NAME FLAG... SOURCE
-alone() { printf '#include "fluid.hpp"\n' | "$CXX" "${STRICT[@]}" "$@" -fsyntax-only -x c++ -; }
+alone() {   # alone COMPILER HEADER FLAG...
+    printf '#include "%s"\n' "$2" | "$1" "${STRICTER[@]}" "${@:3}" -fsyntax-only -x c++ -
+}
 knows() { "$CXX" "-std=$1" -E -x c++ /dev/null >/dev/null 2>&1; }
 
 # A library without std::generator gets one from the tests, for what makes generators is tested everywhere.
@@ -57,6 +61,9 @@ generator() {
 units=(test_models test_generate test_modern test_lifetime test_nothrow test_json main)
 examples=(chat transcribe embed_and_search two_models)
 standards=(c++17 c++20)
+headers=(bindings/cpp/fluid/*.hpp)
+clang=()
+! command -v clang++ >/dev/null || clang=(c++17 c++20)
 
 compile_all() {
     local name flags
@@ -73,12 +80,26 @@ compile_all() {
     done
     beside overflow unit overflow -std=c++17 "${ADDRESS[@]}" tests/cpp/overflow.cpp
     for name in "${examples[@]}"; do
-        beside "$name" unit "$name" -std=c++17 "examples/cpp/$name.cpp"
+        beside "$name" unit "$name" -std=c++17 -O2 "${STRICTER[@]}" "examples/cpp/$name.cpp"
     done
     for name in "${standards[@]}"; do
-        beside "alone-$name" alone "-std=$name"
+        beside "alone-$name" alone "$CXX" fluid.hpp "-std=$name"
+    done
+    for name in "${headers[@]}"; do
+        beside "alone-${name##*/}" alone "$CXX" "fluid/${name##*/}" -std=c++17
+    done
+    for name in "${clang[@]}"; do
+        beside "alone-clang-$name" alone clang++ fluid.hpp "-std=$name"
     done
     wait
+}
+
+each_header() {
+    local name code=0
+    for name in "${headers[@]}"; do
+        outcome_of "alone-${name##*/}" || code=1
+    done
+    return $code
 }
 
 link() { "$CXX" -o "$OUT/$1" "${@:2}" "${LIBS[@]}"; }   # link PROGRAM FLAG... OBJECT...
@@ -217,6 +238,10 @@ check "every function of the header" all_functions
 compile_all
 for name in "${standards[@]}"; do
     check "fluid.hpp alone, $name" outcome_of "alone-$name"
+done
+check "each header alone" each_header
+for name in "${clang[@]}"; do
+    check "fluid.hpp alone, clang++, $name" outcome_of "alone-clang-$name"
 done
 for name in "${units[@]}" overflow {test_lifetime,main,race}.tsan; do
     check "$name: compiles" outcome_of "$name"

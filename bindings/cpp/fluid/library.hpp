@@ -65,7 +65,7 @@ inline void log_line(fluid_log_level level, const char *line, void *user_data) n
 
 // The function in use; never destroyed, for threads may log while the program ends.
 struct log_place {
-    std::atomic_flag is_being_set = ATOMIC_FLAG_INIT;
+    std::atomic<bool> is_being_set{false};
     std::unique_ptr<log_function> function;
 };
 inline log_place &the_log() {
@@ -90,7 +90,7 @@ inline result<std::string> doctor(fluid_engine *engine, const options &with) {
 inline result<void> try_set_log(log_function function, log_level level = log_level::info) {
     auto next = function ? std::make_unique<log_function>(std::move(function)) : nullptr;
     detail::log_place &place = detail::the_log();
-    if (place.is_being_set.test_and_set()) {
+    if (place.is_being_set.exchange(true)) {
         return failure{FLUID_ERROR_BUSY, "another thread sets the log", {}};
     }
     const fluid_status status =
@@ -99,7 +99,7 @@ inline result<void> try_set_log(log_function function, log_level level = log_lev
     if (outcome) {
         place.function = std::move(next);
     }
-    place.is_being_set.clear();
+    place.is_being_set = false;
     return outcome;
 }
 
