@@ -4,6 +4,7 @@
 //     chat MODEL.gguf
 
 #include <csignal>
+#include <filesystem>
 #include <iostream>
 #include <string>
 
@@ -18,15 +19,17 @@ int main(int argc, char **argv) {
     }
     try {
         const fluid::engine engine;
-        const fluid::model model = engine.load_model(argv[1]);
-        std::signal(SIGINT, [](int) { interrupted = 1; }); // while it loads, Ctrl-C ends the program
+        const fluid::model model = engine.load_model(std::filesystem::path(argv[1])); // meanwhile Ctrl-C ends the program
 
         fluid::request chat;
         chat.system("You are a helpful assistant who answers briefly.").set("max_tokens", 256).set("temperature", 0.2);
         for (std::string question; std::cout << "> " && std::getline(std::cin, question);) {
             interrupted = 0;
-            const fluid::answer answer = model.generate(chat.user(question), [](std::string_view text) {
-                std::cout << text << std::flush;
+            std::signal(SIGINT, [](int) { interrupted = 1; }); // each time: on Windows it holds for one Ctrl-C
+            const fluid::answer answer = model.generate(chat.user(question), [](const fluid::event &event) {
+                if (event.kind == fluid::event_kind::token) {
+                    std::cout << event.text << std::flush;
+                }
                 return interrupted == 0; // false stops the answer
             });
             std::cout << '\n';

@@ -3,6 +3,7 @@
 //     embed_and_search MODEL.gguf ["question"]
 
 #include <cstdio>
+#include <filesystem>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -21,7 +22,7 @@ int main(int argc, char **argv) {
     };
     try {
         const fluid::engine engine;
-        const fluid::model model = engine.load_model(argv[1]);
+        const fluid::model model = engine.load_model(std::filesystem::path(argv[1]));
         const fluid::embeddings index = model.embed(fluid::request().set("input", sentences));
         const fluid::embeddings question =
             model.embed(fluid::request().set("input", argc > 2 ? argv[2] : "How do I get my money back?"));

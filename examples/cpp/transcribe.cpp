@@ -3,6 +3,7 @@
 //     transcribe WHISPER_FOLDER RECORDING
 
 #include <cstdio>
+#include <filesystem>
 
 #include "fluid.hpp"
 
@@ -13,8 +14,8 @@ int main(int argc, char **argv) {
     }
     try {
         const fluid::engine engine;
-        const fluid::model whisper = engine.load_model(argv[1]);
-        fluid::segment_stream speech = whisper.stream_transcribe(argv[2]);
+        const fluid::model whisper = engine.load_model(std::filesystem::path(argv[1]));
+        fluid::segment_stream speech = whisper.stream_transcribe(std::filesystem::path(argv[2]));
         for (const fluid::segment &segment : speech) {
             std::printf("[%6.2f -> %6.2f]%s\n", segment.start, segment.end, segment.text.c_str());
             std::fflush(stdout);

@@ -3,6 +3,7 @@
 //
 //     two_models MODEL.gguf WHISPER_FOLDER RECORDING
 
+#include <filesystem>
 #include <iostream>
 
 #include "fluid.hpp"
@@ -15,12 +16,12 @@ int main(int argc, char **argv) {
     try {
         const fluid::engine engine;
         // Both load at the same time.
-        fluid::job_of<fluid::model> loading = engine.start_load_model(argv[1]);
-        const fluid::model whisper = engine.load_model(argv[2]);
+        fluid::job_of<fluid::model> loading = engine.start_load_model(std::filesystem::path(argv[1]));
+        const fluid::model whisper = engine.load_model(std::filesystem::path(argv[2]));
         const fluid::model model = loading.get();
 
         // A job runs by itself; its result is fetched when it is wanted.
-        fluid::job_of<fluid::transcript> listening = whisper.start_transcribe(argv[3]);
+        fluid::job_of<fluid::transcript> listening = whisper.start_transcribe(std::filesystem::path(argv[3]));
         const fluid::request story = fluid::request().user("Tell me a very short story.").set("max_tokens", 48);
         for (const std::string_view text : model.stream(story)) {
             std::cout << text << std::flush;
