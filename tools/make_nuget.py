@@ -1,10 +1,11 @@
 """Packs the C# binding as a NuGet package where no .NET SDK is: what `dotnet pack` makes of
 bindings/csharp/Fluid.Native.csproj, out of an assembly that Mono compiled and of libraries that were built.
 
-    make_nuget.py --assembly net461=Fluid.Native.dll --native linux-x64=libfluid.so.1 \\
+    make_nuget.py --assembly net471=Fluid.Native.dll --native linux-x64=libfluid.so.1 \\
                   --licenses linux-x64=share/doc/fluid --out FOLDER
 
-An assembly by Mono's compiler is one for .NET Framework and Mono. The package for all comes from the SDK.
+An assembly by Mono's compiler is one for Mono and .NET Framework 4.7.1: it names classes where that has them. The package
+for all comes from the SDK.
 """
 
 import argparse
@@ -55,7 +56,7 @@ def properties():
 
 def nuspec(facts, frameworks):
     escaped = {name: escape(text) for name, text in facts.items()}
-    names = {"net461": ".NETFramework4.6.1", "netstandard2.0": ".NETStandard2.0", "net8.0": "net8.0"}
+    names = {"net471": ".NETFramework4.7.1", "netstandard2.0": ".NETStandard2.0", "net8.0": "net8.0"}
     groups = "\n".join(f'      <group targetFramework="{names[name]}" />' for name in frameworks)
     return NUSPEC.format(tags=escaped["PackageTags"].replace(";", " "), groups=groups, **escaped)
 
@@ -114,7 +115,7 @@ def named(known, kind="FILE", is_kind=pathlib.Path.is_file):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    frameworks = ("net461", "netstandard2.0", "net8.0")
+    frameworks = ("net471", "netstandard2.0", "net8.0")
     arguments.add_argument("--assembly", action="append", required=True, type=named(frameworks))
     arguments.add_argument("--native", action="append", required=True, type=named(PLATFORMS))
     arguments.add_argument("--licenses", action="append", required=True,

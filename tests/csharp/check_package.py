@@ -63,12 +63,26 @@ def check_metadata(package, name):
         assert ending in known or "/" + part in whole, f"{part} has no content type"
 
 
+def copied(package_folder):
+    """What the package's targets have a build on this system copy, and to where: see Fluid.Native.targets."""
+    targets = package_folder / "build" / "net461"
+    project = xml.parse(targets / "Fluid.Native.targets").getroot()
+    libraries = [item.text for item in project.iter("FluidLibraries") if "Condition" not in item.attrib]
+    item = project.find("ItemGroup/None")
+    pattern = item.get("Include").replace("$(FluidLibraries)", *libraries)
+    assert item.findtext("Link") == "runtimes/%(RecursiveDir)%(Filename)%(Extension)", item.findtext("Link")
+    top, _, name = pattern.replace("$(MSBuildThisFileDirectory)", f"{targets}/").partition("/**/")
+    return {file: pathlib.PurePath("runtimes") / file.relative_to(top) for file in pathlib.Path(top).rglob(name)}
+
+
 def run_program(package, assembly, model, folder):
     """As a build with the package lays the program out, away from the repository."""
     package.extractall(folder / "package")
     program = folder / "program"
     program.mkdir()
-    shutil.copytree(folder / "package" / "runtimes", program / "runtimes")
+    for source, target in copied(folder / "package").items():
+        (program / target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, program / target)
     shutil.copy(folder / "package" / assembly, program)
     subprocess.run(["mcs", "-nologo", f"-r:{program / 'Fluid.Native.dll'}", f"-out:{program / 'chat.exe'}", str(EXAMPLE)],
                    check=True)

@@ -56,10 +56,13 @@ package() {
     rid=$(rid) && mkdir -p "$OUT/licenses" && cp LICENSE-MIT LICENSE-APACHE "$OUT/licenses" &&
         python3 tools/dist/licences.py >"$OUT/licenses/THIRD-PARTY.txt" &&
         python3 tools/dist/sbom.py >"$OUT/licenses/sbom.cdx.json" &&
-        python3 tools/make_nuget.py --assembly net461="$OUT/Fluid.Native.dll" --native "$rid=$FLUID_LIBRARY" \
+        python3 tools/make_nuget.py --assembly net471="$OUT/Fluid.Native.dll" --native "$rid=$FLUID_LIBRARY" \
             --licenses "$rid=$OUT/licenses" --out "$OUT/package" &&
         python3 tests/csharp/check_package.py "$OUT"/package/*.nupkg "$MODELS/SmolLM2-135M-Instruct.Q4_1.gguf"
 }
+
+# What `make nuget` does around the SDK.
+packed_by_sdk() { PYTHONPATH=tools/dist python3 tests/csharp/check_nuget.py; }
 
 examples() {
     example Chat Paris "$MODELS/SmolLM2-135M-Instruct.Q4_1.gguf" "What is the capital of France?"
@@ -102,5 +105,6 @@ if [ $# -eq 0 ]; then
     check "the package has the library's version" one_version
     examples
     check "the package, read back and used" package
+    check "the package of the SDK, read back" packed_by_sdk
 fi
 sum_up

@@ -67,7 +67,17 @@ def natives(archives, stage):
     return found
 
 
+def check(package, stage):
+    """Each staged file is in the package, under the path it is staged by: what NuGet makes of folders is its own."""
+    staged = {path.relative_to(stage).as_posix() for path in stage.rglob("*") if path.is_file()}
+    with zipfile.ZipFile(package) as packed:
+        missing = staged - set(packed.namelist())
+    if missing:
+        raise Refused(f"{package} lacks {', '.join(sorted(missing))}")
+
+
 def pack(stage, out):
+    """Has the SDK write the package; returns its path."""
     if not shutil.which("dotnet"):
         raise Refused("the .NET SDK (dotnet) is missing; install it, or use tools/make_nuget.py for Mono")
     folders = [f"-p:FluidNatives={stage / 'runtimes'}", f"-p:FluidLicenses={stage / 'licenses'}"]
@@ -75,6 +85,7 @@ def pack(stage, out):
     command = ["dotnet", "pack", str(PROJECT), "--configuration", "Release", "--output", str(out), *properties]
     if subprocess.run(command, check=False).returncode:
         raise Refused("dotnet pack failed; its reason is above")
+    return out / f"Fluid.Native.{version()}.nupkg"
 
 
 def main():
@@ -84,7 +95,7 @@ def main():
     options = parser.parse_args()
     shutil.rmtree(STAGE, ignore_errors=True)
     print("libraries for", ", ".join(natives(options.archives.resolve(), STAGE)), flush=True)
-    pack(STAGE, options.out.resolve())
+    check(pack(STAGE, options.out.resolve()), STAGE)
 
 
 if __name__ == "__main__":
