@@ -62,6 +62,13 @@ static class AsyncTests
         Assert.Throws<FluidInvalidRequestException>(
             () => Result(Fixtures.Random.GenerateAsync(new Request("a") { ["temperature"] = -1 })));
         Assert.Throws<FluidInvalidModelException>(() => Result(Fixtures.Engine.LoadModelAsync(Fixtures.Jfk)));
+        // Not out of the call, or those started before it would be lost to `Task.WhenAll`.
+        var ranked = Fixtures.Random.RerankAsync("a", new[] { "b" });
+        Assert.Throws<FluidUnsupportedException>(() => Result(ranked));
+        var saved = Fixtures.Random.SaveStateAsync(null, "path");
+        Assert.Throws<ArgumentNullException>(() => Result(saved));
+        var restored = Fixtures.Embedder.RestoreStateAsync(null);
+        Assert.Throws<ArgumentNullException>(() => Result(restored));
     }
 
     [Test]
@@ -180,6 +187,20 @@ static class AsyncTests
                 Assert.Throws<FluidBusyException>(() => Result(job.RunAsync()));
             }
             Assert.Equal(FluidStatus.Ok, Result(job.RunAsync()).Status);
+        }
+    }
+
+    /// And so nobody is told of an exception that was never looked at.
+    [Test]
+    static void The_task_of_a_cancelled_job_is_cancelled_not_faulted()
+    {
+        using (var job = Fixtures.Random.StartGenerate(Fixtures.Endless()))
+        {
+            var task = job.RunAsync();
+            job.Cancel();
+            var e = Assert.Throws<FluidCanceledException>(() => Result(task));
+            Assert.Equal("cancelled", Completion.Parse(e.PartialResult).FinishReason);
+            Assert.Equal(TaskStatus.Canceled, task.Status);
         }
     }
 

@@ -43,4 +43,20 @@ static class EmbedTests
         Assert.Equal(2, ranked.Count);
         Assert.True((double)ranked[0]["relevance_score"] >= (double)ranked[1]["relevance_score"], "the best first");
     }
+
+    [Test]
+    static void A_whole_request_may_have_what_is_no_text()
+    {
+        var ids = Fixtures.Embedder.Tokenize(Texts[0], true);
+        using (var job = Fixtures.Embedder.StartEmbed(new Options { ["input"] = ids }))
+        {
+            job.Run();
+            var vectors = job.GetEmbeddings();
+            Assert.True(vectors[0].Zip(Fixtures.Embedder.Embed(Texts[0]), (a, b) => Math.Abs(a - b)).Max() < 0.01, "as the text's");
+        }
+        var documents = Texts.Select(text => new Options { ["text"] = text });
+        using (var job = Fixtures.Ranker.StartRerank(new Options { ["query"] = "refund", ["documents"] = documents }))
+            Assert.Equal(3, Json.Parse(job.Run().Json)["results"].Count);
+        Assert.Throws<ArgumentNullException>(() => Fixtures.Embedder.StartEmbed((Options)null));
+    }
 }

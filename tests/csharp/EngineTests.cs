@@ -34,7 +34,9 @@ static class EngineTests
         Assert.Contains("no such.gguf", e.Message);
         Assert.Throws<FluidInvalidModelException>(() => Fixtures.Engine.LoadModel(Fixtures.Jfk));
         Assert.Throws<ArgumentNullException>(() => Fixtures.Engine.LoadModel(null));
-        Assert.Throws<ArgumentException>(() => Fixtures.Engine.LoadModel("a\0b"));
+        Assert.Equal("name", Assert.Throws<ArgumentException>(() => Fixtures.Engine.LoadModel("a\0b")).ParamName);
+        Assert.Equal("path", Assert.Throws<ArgumentException>(() => Fixtures.Random.SaveState("a", "a\0b")).ParamName);
+        Assert.Equal("path", Assert.Throws<ArgumentException>(() => Fixtures.Random.RestoreState("a\0b")).ParamName);
         Assert.Throws<FluidNotFoundException>(() => Fixtures.Engine.Estimate("no such model"));
         var offline = new Options { ["offline"] = true };
         Fixtures.WithFolder("store", folder =>

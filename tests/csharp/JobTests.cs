@@ -10,6 +10,8 @@ static class JobTests
 {
     static Request Short => new Request("a") { ["max_tokens"] = 5, ["ignore_eos"] = true };
 
+    static Request Long => new Request("a") { ["max_tokens"] = 200, ["ignore_eos"] = true };
+
     [Test]
     static void A_job_is_polled()
     {
@@ -56,6 +58,42 @@ static class JobTests
             job.Cancel();
             Assert.Throws<FluidCanceledException>(() => job.Run());
             Assert.Equal("cancelled", Completion.Parse(job.GetResult()).FinishReason);
+        }
+    }
+
+    [Test]
+    static void Leaving_the_loop_over_events_cancels_the_job()
+    {
+        using (var job = Fixtures.Random.StartGenerate(Fixtures.Endless()))
+        {
+            foreach (var said in job.Events()) break;
+            Assert.Throws<FluidCanceledException>(() => job.Run());
+        }
+    }
+
+    /// What was refused has no say over the job, nor has its token.
+    [Test]
+    static void Who_may_not_read_a_job_does_not_cancel_it()
+    {
+        var cancelled = new CancellationToken(true);
+        using (var job = Fixtures.Random.StartGenerate(Long))
+        {
+            var first = job.RunAsync();
+            Assert.Throws<FluidBusyException>(() => job.Run());
+            Assert.Throws<FluidBusyException>(() => job.Events(cancelled).Count());
+            Assert.Equal(FluidStatus.Ok, first.GetAwaiter().GetResult().Status);
+        }
+        using (var queue = new JobQueue())
+        using (var job = Fixtures.Random.StartGenerate(Long))
+        {
+            queue.Attach(job);
+            Assert.Throws<FluidBusyException>(() => job.RunAsync(null, cancelled).GetAwaiter().GetResult());
+            Assert.Throws<FluidBusyException>(() => job.Events(cancelled).Count());
+            FluidEvent said;
+            Job from;
+            do said = queue.Next(out from, 20000);
+            while (said.Kind != FluidEventKind.End);
+            Assert.Equal(FluidStatus.Ok, said.Status);
         }
     }
 

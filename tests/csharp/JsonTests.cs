@@ -1,9 +1,12 @@
 // The JSON that goes in and comes out.
 
 using System;
+using System.Collections;
 using System.Collections.Generic;
+using System.Dynamic;
 using System.Globalization;
 using System.Linq;
+using System.Linq.Expressions;
 using System.Text;
 using System.Threading;
 using Fluid.Native;
@@ -63,9 +66,18 @@ static class JsonTests
     {
         foreach (var value in new object[] { double.NaN, float.PositiveInfinity, 'c', DateTime.Now, DayOfWeek.Friday, new object() })
             Assert.Throws<ArgumentException>(() => Written(value));
+        Assert.Contains("Json.Parse", Assert.Throws<ArgumentException>(() => Written(new Token())).Message);
         var endless = new List<object>();
         endless.Add(endless);
         Assert.Contains("holds itself", Assert.Throws<ArgumentException>(() => Written(endless)).Message);
+    }
+
+    /// As Newtonsoft's JToken: it enumerates what is not JSON's elements.
+    sealed class Token : IEnumerable, IDynamicMetaObjectProvider
+    {
+        public IEnumerator GetEnumerator() => new object[0].GetEnumerator();
+
+        public DynamicMetaObject GetMetaObject(Expression parameter) => throw new NotSupportedException();
     }
 
     [Test]
@@ -89,6 +101,19 @@ static class JsonTests
         Assert.True(json["b"] == null && json["a"][0] == null && json["a"][1] == null && json["a"]["x"] == null, "null");
         Assert.Equal(null, (string)json["b"]?["c"]);
         Assert.Throws<InvalidCastException>(() => Assert.True((bool)json["a"], ""));
+        foreach (var nothing in new[] { json["b"], Json.Parse("null") })
+        {
+            Assert.True((int?)nothing == null && (long?)nothing == null && (double?)nothing == null, "numbers");
+            Assert.True((bool?)nothing == null && (string)nothing == null, "others");
+            Assert.Throws<InvalidCastException>(() => Assert.Equal(0, (int)nothing));
+            Assert.Throws<InvalidCastException>(() => Assert.Equal(0.0, (double)nothing));
+            Assert.Throws<InvalidCastException>(() => Assert.True((bool)nothing, ""));
+        }
+        json = Json.Parse("{\"n\":1.5,\"i\":2,\"t\":true}");
+        Assert.Equal(1.5, (double?)json["n"]);
+        Assert.Equal(1.5f, (float)json["n"]);
+        Assert.True((int?)json["i"] == 2 && (long?)json["i"] == 2 && (bool?)json["t"] == true, "values");
+        Assert.Throws<InvalidCastException>(() => Assert.Equal(0, (int?)json["t"]));
     }
 
     [Test]

@@ -57,6 +57,58 @@ static class MemoryTests
         });
     }
 
+    sealed class Finalized
+    {
+        readonly Action act;
+
+        internal Finalized(Action act)
+        {
+            this.act = act;
+        }
+
+        ~Finalized() => act();
+    }
+
+    /// A forgotten engine is freed when its worker has come back, and that is inside the log's handler.
+    [Test]
+    static void A_forgotten_engine_does_not_hold_other_finalizers_up()
+    {
+        var finalized = 0;
+        using (var isStuck = new ManualResetEventSlim())
+        using (var release = new ManualResetEventSlim())
+        {
+            try
+            {
+                OnAnotherStack(() =>
+                {
+                    for (var i = 0; i < 5; i++) Fixtures.Load(Fixtures.Tiny, null, new Engine()).StartGenerate(Fixtures.Endless());
+                    FluidLibrary.SetLog((level, line) =>
+                    {
+                        isStuck.Set();
+                        release.Wait();
+                    }, FluidLogLevel.Debug);
+                });
+                OnAnotherStack(() =>
+                {
+                    GC.Collect();
+                    isStuck.Wait(5000);
+                    for (var i = 0; i < 5; i++) new Finalized(() => Interlocked.Increment(ref finalized));
+                });
+                Assert.Within(5000, "others are finalized", () =>
+                {
+                    GC.Collect();
+                    return Volatile.Read(ref finalized) > 0;
+                });
+                Assert.True(isStuck.IsSet, "an engine is being freed");
+            }
+            finally
+            {
+                release.Set();
+                FluidLibrary.SetLog(null);
+            }
+        }
+    }
+
     /// The loop holds the stream alone; its model and engine must outlive it.
     [Test]
     static void A_collection_in_the_middle_of_a_stream_takes_nothing_away()
@@ -125,8 +177,7 @@ static class MemoryTests
         var lines = 0;
         FluidLibrary.SetLog((level, line) =>
         {
-            // Not for finalizers: one may free an engine, whose thread may be this.
-            GC.Collect();
+            Fixtures.Collect();
             Interlocked.Increment(ref lines);
         }, FluidLogLevel.Debug);
         try

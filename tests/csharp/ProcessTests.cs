@@ -36,8 +36,44 @@ static class Children
             case "throw":
                 Begin();
                 throw new TimeZoneNotFoundException("the program's own");
+            case "exit-beside-handler":
+                ExitBesideHandler();
+                return 1;
+#if !NET8_0_OR_GREATER
+            case "unload":
+                var other = AppDomain.CreateDomain("other");
+                other.DoCallBack(Begin);
+                AppDomain.Unload(other);
+                // What this domain's engine logs would go to the handler of the other.
+                Fixtures.Load(Fixtures.Tiny, null, new Engine()).Generate(new Request("a") { ["max_tokens"] = 2 });
+                return 5;
+            case "site":
+                AppDomain.CreateDomain("site", null, new AppDomainSetup
+                {
+                    ApplicationBase = Path.Combine(AppDomain.CurrentDomain.BaseDirectory, "site"), PrivateBinPath = "bin",
+                }).DoCallBack(() => Console.WriteLine($"found {FluidLibrary.Path}"));
+                return 0;
+#endif
             default:
                 return 2;
+        }
+    }
+
+    /// A handler waits for the thread that ends the program, as one does that shows lines in a window.
+    static void ExitBesideHandler()
+    {
+        var gate = new object();
+        using (var isInside = new ManualResetEventSlim())
+        {
+            Monitor.Enter(gate);
+            FluidLibrary.SetLog((level, line) =>
+            {
+                isInside.Set();
+                lock (gate) { }
+            });
+            Fixtures.Started(() => Fixtures.Load(Fixtures.Tiny, null, new Engine()));
+            isInside.Wait();
+            Environment.Exit(5);
         }
     }
 
@@ -74,6 +110,8 @@ static class ProcessTests
     static readonly string[] Host = Environment.GetEnvironmentVariable("FLUID_TEST_HOST").Split(' ');
 
     static readonly string Program = typeof(ProcessTests).Assembly.Location;
+
+    static readonly string Rid = "linux-" + RuntimeInformation.ProcessArchitecture.ToString().ToLowerInvariant();
 
     /// The code it ended with, and what it printed.
     static int Child(string name, string library, out string printed, string program = null)
@@ -114,6 +152,41 @@ static class ProcessTests
     }
 
     [Test]
+    static void A_program_ends_beside_a_handler_that_waits_for_it()
+    {
+        string printed;
+        Assert.Equal(5, Child("exit-beside-handler", FluidLibrary.Path, out printed), printed);
+    }
+
+#if !NET8_0_OR_GREATER
+    [Test]
+    static void A_log_handler_goes_with_its_domain()
+    {
+        string printed;
+        Assert.Equal(5, Child("unload", FluidLibrary.Path, out printed), printed);
+        Assert.Equal("", printed);
+    }
+
+    /// As ASP.NET lays a site out: its assemblies in bin, of which it loads copies from elsewhere.
+    [Test]
+    static void The_private_folders_of_a_domain_are_looked_at()
+    {
+        Fixtures.WithFolder("site", folder =>
+        {
+            var site = Path.Combine(folder, "site");
+            var native = Path.Combine(site, "bin", "runtimes", Rid, "native");
+            Directory.CreateDirectory(native);
+            foreach (var file in new[] { Program, typeof(Engine).Assembly.Location })
+                foreach (var place in new[] { folder, site }) File.Copy(file, Path.Combine(place, Path.GetFileName(file)));
+            File.Copy(FluidLibrary.Path, Path.Combine(native, "libfluid.so.1"));
+            string printed;
+            Child("site", null, out printed, Path.Combine(folder, Path.GetFileName(Program)));
+            Assert.Equal($"found {native}/libfluid.so.1", printed.Trim());
+        });
+    }
+#endif
+
+    [Test]
     static void The_variable_is_taken_alone()
     {
         string printed;
@@ -140,18 +213,17 @@ static class ProcessTests
     {
         Fixtures.WithFolder("m\u00fct Leerzeichen", folder =>
         {
-            var rid = "linux-" + RuntimeInformation.ProcessArchitecture.ToString().ToLowerInvariant();
             var here = Path.GetDirectoryName(Program);
             foreach (var file in Directory.GetFiles(here).Where(file => !file.Contains("libfluid")))
                 File.Copy(file, Path.Combine(folder, Path.GetFileName(file)));
             var program = Path.Combine(folder, Path.GetFileName(Program));
-            var native = Path.Combine(folder, "runtimes", rid, "native");
+            var native = Path.Combine(folder, "runtimes", Rid, "native");
             string printed;
             Assert.Equal(3, Child("version", null, out printed, program), printed);
             Assert.Contains($"{native}/libfluid.so.1: not there", printed);
             Assert.Contains($"{folder}/libfluid.so: not there", printed);
             Assert.Contains("\n  libfluid.so: ", printed);
-            Assert.Contains($"native part for {rid},", printed);
+            Assert.Contains($"native part for {Rid},", printed);
 
             File.Copy(FluidLibrary.Path, Path.Combine(folder, "libfluid.so"));
             Assert.Equal(0, Child("version", null, out printed, program), printed);

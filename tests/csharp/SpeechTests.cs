@@ -85,6 +85,13 @@ static class SpeechTests
         Assert.Equal("", Fixtures.Whisper.Transcribe(Audio.FromSamples(new float[16000], 16000)).Text.Trim());
     }
 
+    /// Memory that is never touched costs nothing.
+    [Test]
+    static void More_than_two_gigabytes_of_samples_can_be_named()
+    {
+        Audio.FromSamples(new float[1 << 29], 48000, 2);
+    }
+
     [Test]
     static void Two_models_work_at_once()
     {

@@ -33,6 +33,31 @@ static class StreamTests
     });
 
     [Test]
+    static void An_awaited_loop_that_is_refused_cancels_nothing() => Waits(async () =>
+    {
+        using var job = Fixtures.Random.StartGenerate(new Request("a") { ["max_tokens"] = 200, ["ignore_eos"] = true });
+        var first = job.RunAsync();
+        try
+        {
+            await foreach (var said in job.EventsAsync(new CancellationToken(true))) { }
+            Assert.True(false, "it is refused");
+        }
+        catch (FluidBusyException)
+        {
+        }
+        Assert.Equal(FluidStatus.Ok, (await first).Status);
+    });
+
+    [Test]
+    static void Engines_and_models_are_disposed_of_by_a_task() => Waits(async () =>
+    {
+        Model model;
+        await using (var engine = new Engine())
+        await using (model = Fixtures.Load(Fixtures.Tiny, null, engine)) model.Info();
+        Assert.Throws<ObjectDisposedException>(() => model.Info());
+    });
+
+    [Test]
     static void A_token_ends_an_awaited_stream() => Waits(async () =>
     {
         using var source = new CancellationTokenSource();

@@ -1,4 +1,4 @@
-// Streams to await, for net8.0.
+// Streams and disposals to await, for net8.0.
 
 #if NET8_0_OR_GREATER
 using System;
@@ -24,6 +24,8 @@ namespace Fluid.Native
             var events = Channel.CreateUnbounded<FluidEvent>(
                 new UnboundedChannelOptions { SingleReader = true, SingleWriter = true });
             var run = RunAsync(new ChannelProgress(events.Writer), cancellationToken);
+            // Refused, as where somebody else reads: the job is not this loop's to cancel.
+            if (run.IsFaulted && !HasEnded) await run.ConfigureAwait(false);
             // However it ended: `run` tells, behind the loop.
             _ = run.ContinueWith(
                 ended => events.Writer.Complete(), CancellationToken.None,
@@ -70,8 +72,17 @@ namespace Fluid.Native
         }
     }
 
-    public sealed partial class Model
+    public sealed partial class Engine : IAsyncDisposable
     {
+        /// <summary>As <see cref="Dispose"/>, which waits for what cannot be stopped, on another thread.</summary>
+        public ValueTask DisposeAsync() => new ValueTask(Task.Run(Dispose));
+    }
+
+    public sealed partial class Model : IAsyncDisposable
+    {
+        /// <summary>As <see cref="Dispose"/>, which waits for what cannot be stopped, on another thread.</summary>
+        public ValueTask DisposeAsync() => new ValueTask(Task.Run(Dispose));
+
         /// <summary>The pieces of an answer as they come: <see cref="Stream"/> to await.</summary>
         /// <param name="request">A prompt, messages, or a whole request.</param>
         /// <param name="cancellationToken">Ends the loop with a <see cref="FluidCanceledException"/>.</param>

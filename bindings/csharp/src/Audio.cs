@@ -21,11 +21,11 @@ namespace Fluid.Native
 
         private readonly Sort sort;
         private readonly Array data;
-        private readonly int bytes;
+        private readonly long bytes;
         private readonly uint rate;
         private readonly uint channels;
 
-        private Audio(Sort sort, Array data, int bytes, int rate, int channels)
+        private Audio(Sort sort, Array data, long bytes, int rate, int channels)
         {
             this.sort = sort;
             this.data = data;
@@ -37,7 +37,7 @@ namespace Fluid.Native
         /// <summary>A recording in a file, which is read when the job runs.</summary>
         public static Audio FromFile(string path)
         {
-            var text = Utf8.Bytes(path ?? throw new ArgumentNullException(nameof(path)), nameof(path));
+            var text = Utf8.Bytes(Utf8.Checked(path, nameof(path)));
             return new Audio(Sort.Path, text, text.Length - 1, 0, 0);
         }
 
@@ -66,7 +66,7 @@ namespace Fluid.Native
         public static Audio FromSamples(float[] samples, int rate, int channels = 1)
         {
             if (samples == null) throw new ArgumentNullException(nameof(samples));
-            return new Audio(Sort.F32, samples, checked(samples.Length * sizeof(float)), rate, channels);
+            return new Audio(Sort.F32, samples, samples.LongLength * sizeof(float), rate, channels);
         }
 
         /// <summary>16-bit samples, those of several channels in turn.</summary>
@@ -76,7 +76,7 @@ namespace Fluid.Native
         public static Audio FromSamples(short[] samples, int rate, int channels = 1)
         {
             if (samples == null) throw new ArgumentNullException(nameof(samples));
-            return new Audio(Sort.I16, samples, checked(samples.Length * sizeof(short)), rate, channels);
+            return new Audio(Sort.I16, samples, samples.LongLength * sizeof(short), rate, channels);
         }
 
         /// <summary>A recording in a file.</summary>
@@ -96,11 +96,11 @@ namespace Fluid.Native
                     StructSize = (uint)sizeof(NativeAudio),
                     Kind = (int)sort,
                     Data = (void*)pin.AddrOfPinnedObject(),
-                    Bytes = (UIntPtr)(uint)bytes,
+                    Bytes = (UIntPtr)(ulong)bytes,
                     Rate = rate,
                     Channels = channels,
                 };
-                fixed (byte* json = Utf8.Bytes(options, nameof(options)))
+                fixed (byte* json = Utf8.Bytes(options))
                 {
                     var status = NativeMethods.fluid_transcribe_start(model.Value, &audio, (IntPtr)json, out var job);
                     GC.KeepAlive(model);

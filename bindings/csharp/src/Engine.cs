@@ -10,7 +10,7 @@ namespace Fluid.Native
     /// <summary>Owns models and jobs. Several can live side by side; each has its own models and threads.</summary>
     /// <remarks>Any thread may call anything. Disposing it cancels its jobs, frees its models and joins its threads, also
     /// while other threads use them: their calls end with a <see cref="FluidCanceledException"/>.</remarks>
-    public sealed class Engine : IDisposable
+    public sealed partial class Engine : IDisposable
     {
         private readonly EngineHandle handle;
 
@@ -22,7 +22,7 @@ namespace Fluid.Native
         public unsafe Engine(Options options = null)
         {
             Loader.EnsureOpen();
-            fixed (byte* json = Utf8.Bytes(options?.ToString(), nameof(options)))
+            fixed (byte* json = Utf8.Bytes(options?.ToString()))
             {
                 Call.Check(NativeMethods.fluid_engine_new((IntPtr)json, out var made));
                 handle = new EngineHandle(made);
@@ -134,7 +134,7 @@ namespace Fluid.Native
         /// <exception cref="FluidNotFoundException">There is no such model here.</exception>
         public Json Estimate(string name, Options options = null)
         {
-            if (name == null) throw new ArgumentNullException(nameof(name));
+            Utf8.Checked(name, nameof(name));
             return Json.Parse(Utf8.Take(Call.Make(NativeMethods.fluid_estimate, handle, name, options?.ToString())));
         }
 
@@ -156,7 +156,7 @@ namespace Fluid.Native
 
         private Job Start(AskWithTwoTextsShape function, string name, Options options)
         {
-            if (name == null) throw new ArgumentNullException(nameof(name));
+            Utf8.Checked(name, nameof(name));
             return new Job(Call.Make(function, handle, name, options?.ToString()), this);
         }
 

@@ -1,6 +1,8 @@
 // What belongs to the process: the library itself, its log, the machine.
 
 using System;
+using System.Collections.Concurrent;
+using System.Threading;
 using Fluid.Native.Interop;
 
 namespace Fluid.Native
@@ -8,12 +10,15 @@ namespace Fluid.Native
     /// <summary>The library itself, its log, and the machine it runs on.</summary>
     public static class FluidLibrary
     {
+        /// Milliseconds that the end of a program waits for calls of a log handler.
+        private const int PatienceAtEnd = 1000;
+
         private static readonly object gate = new object();
         // The library calls it from its own threads for as long as it is set: it must not be collected.
         private static readonly NativeLog nativeLog = OnLog;
         private static volatile Action<FluidLogLevel, string> logHandler;
-        private static bool silencesAtExit;
-        [ThreadStatic] private static bool isInHandler;
+        private static bool silencesAtEnd;
+        private static readonly ConcurrentDictionary<Thread, bool> inHandler = new ConcurrentDictionary<Thread, bool>();
 
         /// <summary>The library's version, such as "0.1.0".</summary>
         /// <exception cref="FluidBackendMissingException">It was not found.</exception>
@@ -48,8 +53,9 @@ namespace Fluid.Native
 
         /// <summary>Sets the one log handler of the process; null makes the log silent again, as it is at first. Returns
         /// when all calls of the handler before have ended.</summary>
-        /// <remarks>Where Mono runs a program that has set a handler, its engines are freed when the program ends, and calls
-        /// on its background threads end with a <see cref="FluidCanceledException"/>.</remarks>
+        /// <remarks>When the program or the application domain that set a handler ends, the log falls silent; a call of the
+        /// handler that waits longer than a second then is interrupted. Where Mono runs it, its engines are freed then, and
+        /// calls on its background threads end with a <see cref="FluidCanceledException"/>.</remarks>
         /// <param name="handler">Called on any thread, on several at once. It must not wait for a job. What it
         /// throws is dropped: there is nobody to throw it to.</param>
         /// <param name="level">This level and what matters more is passed on.</param>
@@ -58,7 +64,7 @@ namespace Fluid.Native
         {
             Loader.EnsureOpen();
             // Before the lock: its holder may wait for just this call of the handler to end.
-            if (isInHandler) throw new FluidBusyException("the log is set from inside its handler");
+            if (IsInHandler) throw new FluidBusyException("the log is set from inside its handler");
             lock (gate)
             {
                 if (handler == null)
@@ -79,7 +85,7 @@ namespace Fluid.Native
                     logHandler = before;
                     throw;
                 }
-                SilenceAtExit();
+                SilenceAtEnd();
             }
         }
 
@@ -89,30 +95,48 @@ namespace Fluid.Native
             return Utf8.Read(NativeMethods.fluid_status_name((int)status));
         }
 
+        private static bool IsInHandler => inHandler.ContainsKey(Thread.CurrentThread);
+
         private static void Silence()
         {
             Call.Check(NativeMethods.fluid_log_set(IntPtr.Zero, IntPtr.Zero, (int)FluidLogLevel.Error));
         }
 
-        /// The library's threads must not call into a runtime that is going away. Mono counts a thread that ever did as
-        /// its own, and waits for its end: there the engines are freed.
-        private static void SilenceAtExit()
+        /// The library's threads must not call into a runtime, or a domain of one, that is going away.
+        private static void SilenceAtEnd()
         {
-            if (silencesAtExit) return;
-            silencesAtExit = true;
-            var isMono = Type.GetType("Mono.Runtime") != null;
-            AppDomain.CurrentDomain.ProcessExit += (_, __) =>
+            if (silencesAtEnd) return;
+            silencesAtEnd = true;
+            AppDomain.CurrentDomain.ProcessExit += (_, __) => EndLog();
+            AppDomain.CurrentDomain.DomainUnload += (_, __) => EndLog();
+        }
+
+        /// A call of the handler may wait for just this thread, which ends the program: then it is interrupted, for the
+        /// library waits for its threads. Mono counts a thread that ever called into it as its own, and waits for its
+        /// end: there the engines are freed.
+        private static void EndLog()
+        {
+            logHandler = null;
+            if (!OthersLeaveHandler())
             {
-                NativeMethods.fluid_log_set(IntPtr.Zero, IntPtr.Zero, (int)FluidLogLevel.Error);
-                if (isMono) EngineHandle.FreeAll();
-            };
+                foreach (var thread in inHandler.Keys)
+                    if (thread != Thread.CurrentThread) thread.Interrupt();
+                if (!OthersLeaveHandler()) return;
+            }
+            NativeMethods.fluid_log_set(IntPtr.Zero, IntPtr.Zero, (int)FluidLogLevel.Error);
+            if (Type.GetType("Mono.Runtime") != null) EngineHandle.FreeAll();
+        }
+
+        private static bool OthersLeaveHandler()
+        {
+            var own = IsInHandler ? 1 : 0;
+            return SpinWait.SpinUntil(() => inHandler.Count <= own, PatienceAtEnd);
         }
 
         private static void OnLog(int level, IntPtr line, IntPtr userData)
         {
             // What a handler calls may log in its turn.
-            var wasInHandler = isInHandler;
-            isInHandler = true;
+            var isOutermost = inHandler.TryAdd(Thread.CurrentThread, true);
             try
             {
                 logHandler?.Invoke((FluidLogLevel)level, Utf8.Read(line));
@@ -123,7 +147,7 @@ namespace Fluid.Native
             }
             finally
             {
-                isInHandler = wasInHandler;
+                if (isOutermost) inHandler.TryRemove(Thread.CurrentThread, out _);
             }
         }
 

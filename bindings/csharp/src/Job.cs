@@ -84,21 +84,33 @@ namespace Fluid.Native
             }
         }
 
-        /// <summary>The events up to the final one, which is the last, as they come.</summary>
+        /// <summary>The events up to the final one, which is the last, as they come; leaving the loop cancels the
+        /// job.</summary>
         /// <exception cref="FluidException">The job failed.</exception>
         /// <exception cref="FluidCanceledException">The job was cancelled.</exception>
         public IEnumerable<FluidEvent> Events(CancellationToken cancellationToken = default(CancellationToken))
         {
-            // A token may live longer than a loop that was forgotten: it does not hold the job.
-            using (cancellationToken.Register(CancelWeak, new WeakReference<Job>(this)))
+            if (HasEnded) yield break;
+            // Refused where somebody else reads: it is not for this token then to cancel the job.
+            var said = Next(0);
+            var isInLoop = false;
+            try
             {
-                while (!HasEnded)
+                // A token may live longer than a loop that was forgotten: it does not hold the job.
+                using (cancellationToken.Register(CancelWeak, new WeakReference<Job>(this)))
                 {
-                    var said = Next();
-                    if (said == null) yield break;
-                    if (said.Kind == FluidEventKind.End) ThrowUnlessDone(said, cancellationToken);
-                    yield return said;
+                    for (said = said ?? Next(); said != null; said = HasEnded ? null : Next())
+                    {
+                        if (said.Kind == FluidEventKind.End) ThrowUnlessDone(said, cancellationToken);
+                        isInLoop = true;
+                        yield return said;
+                        isInLoop = false;
+                    }
                 }
+            }
+            finally
+            {
+                if (isInLoop) Cancel();
             }
         }
 
@@ -112,25 +124,25 @@ namespace Fluid.Native
         public FluidEvent Run(Func<FluidEvent, bool> onEvent = null)
         {
             var isStopped = false;
-            try
+            for (;;)
             {
-                for (;;)
+                var said = Next() ?? throw EventsWereRead();
+                if (said.Kind == FluidEventKind.End)
                 {
-                    var said = Next() ?? throw EventsWereRead();
-                    if (said.Kind == FluidEventKind.End)
-                    {
-                        if (!isStopped || said.Status != FluidStatus.Cancelled) ThrowUnlessDone(said);
-                        return said;
-                    }
-                    if (isStopped || onEvent == null || onEvent(said)) continue;
-                    isStopped = true;
-                    Cancel();
+                    if (!isStopped || said.Status != FluidStatus.Cancelled) ThrowUnlessDone(said);
+                    return said;
                 }
-            }
-            catch
-            {
-                Cancel();
-                throw;
+                if (isStopped || onEvent == null) continue;
+                try
+                {
+                    isStopped = !onEvent(said);
+                }
+                catch
+                {
+                    Cancel();
+                    throw;
+                }
+                if (isStopped) Cancel();
             }
         }
 
@@ -138,7 +150,8 @@ namespace Fluid.Native
         /// Has the binding's one reading thread follow the job to its end, and gives the final event. It holds the job
         /// until then, so the task can be left alone.
         /// </summary>
-        /// <param name="events">Gets each event but the last, on the reading thread: it should return soon. A
+        /// <param name="events">Gets each event but the last, on the reading thread, which all tasks need: it should
+        /// return soon, and must not wait for a task of this library, which would never end. A
         /// <see cref="Progress{T}"/> made on a thread of a user interface hands them to that thread. What it throws
         /// ends the task, and the job is cancelled.</param>
         /// <param name="cancellationToken">Cancels the job.</param>

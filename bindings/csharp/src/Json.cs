@@ -9,9 +9,11 @@ using Fluid.Native.Interop;
 namespace Fluid.Native
 {
     /// <summary>
-    /// A JSON value, read-only. Indexers chain and give null for what is not there; a conversion makes a .NET value:
+    /// A JSON value, read-only. Indexers give null for what is not there and for JSON's null; a conversion makes a .NET
+    /// value, of null only where the type has one:
     /// <code>
-    /// var text = (string)json["choices"][0]["message"]["content"];
+    /// var text = (string)json["choices"]?[0]?["message"]?["content"];
+    /// var cached = (int?)json["usage"]?["prompt_tokens_details"]?["cached_tokens"] ?? 0;
     /// </code>
     /// <see cref="ToString"/> is its JSON, for any other JSON library.
     /// </summary>
@@ -76,25 +78,45 @@ namespace Fluid.Native
         public override string ToString() => JsonWriter.Write(this);
 
         /// <summary>The text; null for null.</summary>
-        public static explicit operator string(Json json) => json == null ? null : json.As<string>();
+        public static explicit operator string(Json json) => IsNothing(json) ? null : json.As<string>();
 
         /// <summary>True or false.</summary>
-        public static explicit operator bool(Json json) => json.As<bool>();
+        public static explicit operator bool(Json json) => There(json).As<bool>();
+
+        /// <summary>True or false; null for null.</summary>
+        public static explicit operator bool?(Json json) => IsNothing(json) ? null : (bool?)(bool)json;
 
         /// <summary>The number.</summary>
         public static explicit operator double(Json json) =>
-            double.Parse(json.As<Number>().Digits, NumberStyles.Float, CultureInfo.InvariantCulture);
+            double.Parse(There(json).As<Number>().Digits, NumberStyles.Float, CultureInfo.InvariantCulture);
+
+        /// <summary>The number; null for null.</summary>
+        public static explicit operator double?(Json json) => IsNothing(json) ? null : (double?)(double)json;
+
+        /// <summary>The number.</summary>
+        public static explicit operator float(Json json) => (float)(double)json;
 
         /// <summary>The whole number.</summary>
         /// <exception cref="OverflowException">It does not fit.</exception>
         /// <exception cref="FormatException">It has a fraction or an exponent.</exception>
         public static explicit operator long(Json json) =>
-            long.Parse(json.As<Number>().Digits, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture);
+            long.Parse(There(json).As<Number>().Digits, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture);
+
+        /// <summary>The whole number; null for null.</summary>
+        public static explicit operator long?(Json json) => IsNothing(json) ? null : (long?)(long)json;
 
         /// <summary>The whole number.</summary>
         /// <exception cref="OverflowException">It does not fit.</exception>
         /// <exception cref="FormatException">It has a fraction or an exponent.</exception>
         public static explicit operator int(Json json) => checked((int)(long)json);
+
+        /// <summary>The whole number; null for null.</summary>
+        public static explicit operator int?(Json json) => IsNothing(json) ? null : (int?)(int)json;
+
+        private static bool IsNothing(Json json) => json == null || json.IsNull;
+
+        private static Json There(Json json) =>
+            IsNothing(json) ? throw new InvalidCastException("there is no value") : json;
 
         private T As<T>()
         {

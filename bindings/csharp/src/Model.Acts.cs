@@ -170,11 +170,12 @@ namespace Fluid.Native
         }
 
         /// <summary>Ranks documents: see <see cref="Rerank"/>.</summary>
-        public Task<Json> RerankAsync(
+        public async Task<Json> RerankAsync(
             string query, IEnumerable<string> documents, Options options = null, IProgress<double> progress = null,
             CancellationToken cancellationToken = default(CancellationToken))
         {
-            return ResultOf(StartRerank(query, documents, options), progress, cancellationToken);
+            using (var job = StartRerank(query, documents, options))
+                return await ResultOf(job, progress, cancellationToken).ConfigureAwait(false);
         }
 
         /// <summary>Saves what the KV cache holds of a prompt to a file, so that a later process that restores it need not
@@ -191,11 +192,12 @@ namespace Fluid.Native
         }
 
         /// <summary>Saves what the KV cache holds of a prompt: see <see cref="SaveState"/>.</summary>
-        public Task<Json> SaveStateAsync(
+        public async Task<Json> SaveStateAsync(
             Request request, string path, IProgress<double> progress = null,
             CancellationToken cancellationToken = default(CancellationToken))
         {
-            return ResultOf(StartSaveState(request, path), progress, cancellationToken);
+            using (var job = StartSaveState(request, path))
+                return await ResultOf(job, progress, cancellationToken).ConfigureAwait(false);
         }
 
         /// <summary>Brings back what <see cref="SaveState"/> wrote: the next generation that begins alike finds it.</summary>
@@ -208,20 +210,18 @@ namespace Fluid.Native
         }
 
         /// <summary>Brings back what <see cref="SaveState"/> wrote: see <see cref="RestoreState"/>.</summary>
-        public Task<Json> RestoreStateAsync(
+        public async Task<Json> RestoreStateAsync(
             string path, IProgress<double> progress = null,
             CancellationToken cancellationToken = default(CancellationToken))
         {
-            return ResultOf(StartRestoreState(path), progress, cancellationToken);
+            using (var job = StartRestoreState(path))
+                return await ResultOf(job, progress, cancellationToken).ConfigureAwait(false);
         }
 
         private static async Task<Json> ResultOf(Job job, IProgress<double> progress, CancellationToken token)
         {
-            using (job)
-            {
-                var end = await job.RunAsync(ProgressOnly.Of(progress), token).ConfigureAwait(false);
-                return Json.Parse(end.Json);
-            }
+            var end = await job.RunAsync(ProgressOnly.Of(progress), token).ConfigureAwait(false);
+            return Json.Parse(end.Json);
         }
 
         /// Keeps the segments that it hands on.

@@ -79,7 +79,15 @@ namespace Fluid.Native
         public Job StartEmbed(IEnumerable<string> texts, Options options = null)
         {
             if (texts == null) throw new ArgumentNullException(nameof(texts));
-            return Start(NativeMethods.fluid_embed_start, With(options, "input", texts));
+            return StartEmbed(With(options, "input", texts));
+        }
+
+        /// <summary>Starts to embed.</summary>
+        /// <param name="request">All fields of <c>fluid_embed</c>; <c>input</c> may be token ids.</param>
+        public Job StartEmbed(Options request)
+        {
+            if (request == null) throw new ArgumentNullException(nameof(request));
+            return Start(NativeMethods.fluid_embed_start, request);
         }
 
         /// <summary>Starts to rank documents.</summary>
@@ -87,14 +95,23 @@ namespace Fluid.Native
         {
             if (query == null) throw new ArgumentNullException(nameof(query));
             if (documents == null) throw new ArgumentNullException(nameof(documents));
-            return Start(NativeMethods.fluid_rerank_start, With(With(options, "query", query), "documents", documents));
+            return StartRerank(With(With(options, "query", query), "documents", documents));
+        }
+
+        /// <summary>Starts to rank documents.</summary>
+        /// <param name="request">All fields of <c>fluid_rerank</c>; <c>documents</c> may be objects with a
+        /// <c>text</c>.</param>
+        public Job StartRerank(Options request)
+        {
+            if (request == null) throw new ArgumentNullException(nameof(request));
+            return Start(NativeMethods.fluid_rerank_start, request);
         }
 
         /// <summary>Starts to save what the KV cache holds of a prompt.</summary>
         public Job StartSaveState(Request request, string path)
         {
             if (request == null) throw new ArgumentNullException(nameof(request));
-            if (path == null) throw new ArgumentNullException(nameof(path));
+            Utf8.Checked(path, nameof(path));
             return new Job(
                 Call.Make(NativeMethods.fluid_model_save_state_start, handle, request.ToString(), path), this);
         }
@@ -102,7 +119,7 @@ namespace Fluid.Native
         /// <summary>Starts to restore what was saved.</summary>
         public Job StartRestoreState(string path)
         {
-            if (path == null) throw new ArgumentNullException(nameof(path));
+            Utf8.Checked(path, nameof(path));
             return new Job(Call.Make(NativeMethods.fluid_model_restore_state_start, handle, path), this);
         }
 

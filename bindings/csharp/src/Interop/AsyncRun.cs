@@ -11,7 +11,6 @@ namespace Fluid.Native.Interop
         private readonly Job job;
         private readonly IProgress<FluidEvent> events;
         private readonly CancellationToken token;
-        private CancellationTokenRegistration registration;
         // What awaits the task goes on elsewhere: the reading thread is everybody's.
         private readonly TaskCompletionSource<FluidEvent> ended =
             new TaskCompletionSource<FluidEvent>(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -24,37 +23,33 @@ namespace Fluid.Native.Interop
             this.token = token;
         }
 
-        internal static Task<FluidEvent> Start(Job job, IProgress<FluidEvent> events, CancellationToken token)
+        /// Asynchronous itself: a task is cancelled, not faulted, where its method throws that it was cancelled.
+        internal static async Task<FluidEvent> Start(Job job, IProgress<FluidEvent> events, CancellationToken token)
         {
             var run = new AsyncRun(job, events, token);
-            if (job.Listen(run)) run.Attach();
-            else run.ended.SetException(new FluidBusyException("a task awaits the job already"));
-            return run.ended.Task;
+            run.Attach();
+            // Not before: a job that somebody else reads is not this token's to cancel.
+            using (token.Register(job.Cancel)) return await run.ended.Task.ConfigureAwait(false);
         }
 
         private void Attach()
         {
+            if (!job.Listen(this)) throw new FluidBusyException("a task awaits the job already");
             try
             {
-                registration = token.Register(job.Cancel);
                 Dispatcher.Attach(job);
             }
-            catch (Exception e)
+            catch
             {
-                registration.Dispose();
                 job.StopListening();
-                ended.SetException(e);
+                throw;
             }
         }
 
         /// On the reading thread. Nothing that a caller's code throws gets past here.
         internal void Tell(FluidEvent said)
         {
-            if (said.Kind == FluidEventKind.End)
-            {
-                registration.Dispose();
-                Finish(said);
-            }
+            if (said.Kind == FluidEventKind.End) Finish(said);
             else if (thrown == null && events != null)
             {
                 try

@@ -24,7 +24,7 @@ namespace Fluid.Native.Interop
 
         internal static IntPtr Make(AskWithTextShape function, FluidHandle owner, string text)
         {
-            fixed (byte* bytes = Utf8.Bytes(text, nameof(text)))
+            fixed (byte* bytes = Utf8.Bytes(text))
             {
                 var status = function(owner == null ? IntPtr.Zero : owner.Value, (IntPtr)bytes, out var result);
                 GC.KeepAlive(owner);
@@ -35,8 +35,8 @@ namespace Fluid.Native.Interop
 
         internal static IntPtr Make(AskWithTwoTextsShape function, FluidHandle owner, string first, string second)
         {
-            fixed (byte* firstBytes = Utf8.Bytes(first, nameof(first)))
-            fixed (byte* secondBytes = Utf8.Bytes(second, nameof(second)))
+            fixed (byte* firstBytes = Utf8.Bytes(first))
+            fixed (byte* secondBytes = Utf8.Bytes(second))
             {
                 var status = function(owner.Value, (IntPtr)firstBytes, (IntPtr)secondBytes, out var result);
                 GC.KeepAlive(owner);

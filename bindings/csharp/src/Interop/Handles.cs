@@ -3,6 +3,7 @@
 using System;
 using System.Collections.Concurrent;
 using System.Runtime.InteropServices;
+using System.Threading;
 
 namespace Fluid.Native.Interop
 {
@@ -13,6 +14,22 @@ namespace Fluid.Native.Interop
         protected FluidHandle(IntPtr value) : base(IntPtr.Zero, true)
         {
             SetHandle(value);
+        }
+
+        private bool isForgotten;
+
+        protected override void Dispose(bool disposing)
+        {
+            isForgotten = !disposing;
+            base.Dispose(disposing);
+        }
+
+        /// Frees what native work may take a while to let go. Of a forgotten handle another thread does that: no
+        /// other finalizer of the program would run meanwhile.
+        protected void FreeSlowly(WaitCallback free)
+        {
+            if (isForgotten && !Environment.HasShutdownStarted) ThreadPool.UnsafeQueueUserWorkItem(free, handle);
+            else free(handle);
         }
 
         public override bool IsInvalid => handle == IntPtr.Zero;
@@ -39,8 +56,14 @@ namespace Fluid.Native.Interop
 
         protected override bool ReleaseHandle()
         {
-            live.TryRemove(handle, out _);
-            return NativeMethods.fluid_engine_free(handle) == 0;
+            FreeSlowly(Free);
+            return true;
+        }
+
+        private static void Free(object engine)
+        {
+            NativeMethods.fluid_engine_free((IntPtr)engine);
+            live.TryRemove((IntPtr)engine, out _);
         }
 
         /// Ends the threads of all engines. Freeing one twice is an error that harms nobody.
@@ -57,7 +80,7 @@ namespace Fluid.Native.Interop
         /// A model that went with its engine is no longer known; that is no failure.
         protected override bool ReleaseHandle()
         {
-            NativeMethods.fluid_model_free(handle);
+            FreeSlowly(model => NativeMethods.fluid_model_free((IntPtr)model));
             return true;
         }
     }

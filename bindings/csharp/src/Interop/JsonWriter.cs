@@ -3,6 +3,7 @@
 using System;
 using System.Collections;
 using System.Collections.Generic;
+using System.Dynamic;
 using System.Globalization;
 using System.Text;
 
@@ -28,6 +29,9 @@ namespace Fluid.Native.Interop
             else if (value is Json.Number number) json.Append(number.Digits);
             else if (value is IEnumerable<KeyValuePair<string, object>> members) AppendMembers(json, members, depth);
             else if (value is IDictionary dictionary) AppendMembers(json, Members(dictionary), depth);
+            else if (value is IDynamicMetaObjectProvider)
+                throw new ArgumentException(
+                    $"a {value.GetType().Name} of another JSON library: pass Json.Parse(value.ToString())");
             else if (value is IEnumerable elements) AppendElements(json, elements, depth);
             else json.Append(Number(value));
         }

@@ -31,9 +31,18 @@ namespace Fluid.Native.Interop
         /// From here on the imports of this assembly lead to the library that was opened.
         private static void Bind()
         {
-            NativeLibrary.SetDllImportResolver(
-                typeof(Loader).Assembly,
-                (name, assembly, path) => name == Name ? library : IntPtr.Zero);
+            try
+            {
+                NativeLibrary.SetDllImportResolver(
+                    typeof(Loader).Assembly,
+                    (name, assembly, path) => name == Name ? library : IntPtr.Zero);
+            }
+            catch (InvalidOperationException)
+            {
+                throw new FluidBackendMissingException(
+                    "the program has set a DllImportResolver of its own for Fluid.Native, which needs that place: leave "
+                    + $"it out, and set the variable {Variable} to the library's path instead");
+            }
         }
     }
 }

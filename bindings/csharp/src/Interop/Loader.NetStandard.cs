@@ -25,7 +25,7 @@ namespace Fluid.Native.Interop
             }
             // Bound before it is needed: binding it by the dl functions forgets their last error.
             Dl((_, __, error) => error());
-            opened = Dl((open, _, __) => open(Utf8.Bytes(place, "place"), Now));
+            opened = Dl((open, _, __) => open(Utf8.Bytes(place), Now));
             if (opened == IntPtr.Zero) why = Utf8.Read(Dl((_, __, error) => error()));
             return opened;
         }
@@ -34,7 +34,7 @@ namespace Fluid.Native.Interop
         {
             return IsWindows
                 ? GetProcAddress(opened, name)
-                : Dl((_, symbol, __) => symbol(opened, Utf8.Bytes(name, "name")));
+                : Dl((_, symbol, __) => symbol(opened, Utf8.Bytes(name)));
         }
 
         internal static T Function<T>(string name) where T : class

@@ -41,6 +41,9 @@ namespace Fluid.Native.Interop
 
         private static void Open()
         {
+            if (IntPtr.Size == 4)
+                throw new FluidBackendMissingException(
+                    "libfluid needs a 64-bit process, and this one has 32 bits: build for x64, or turn \"Prefer 32-bit\" off.");
             var tried = new StringBuilder();
             foreach (var place in Places())
             {
@@ -92,17 +95,25 @@ namespace Fluid.Native.Interop
 
         private static IEnumerable<string> Folders()
         {
-            foreach (var folder in new[] { AssemblyFolder(), AppContext.BaseDirectory })
+            var domain = AppDomain.CurrentDomain;
+            var folders = new List<string> { AssemblyFolder(), domain.BaseDirectory };
+            // Where ASP.NET on .NET Framework has its assemblies, of which it loads copies from elsewhere.
+            foreach (var folder in Split(domain.RelativeSearchPath, ';'))
+                folders.Add(System.IO.Path.Combine(domain.BaseDirectory, folder));
+            foreach (var folder in folders)
             {
                 if (string.IsNullOrEmpty(folder)) continue;
                 yield return System.IO.Path.Combine(folder, "runtimes", Rid(), "native");
                 yield return folder;
             }
-            // .NET's own list, which has the folders of NuGet packages and of single-file programs.
-            var known = AppContext.GetData("NATIVE_DLL_SEARCH_DIRECTORIES") as string ?? "";
-            foreach (var folder in known.Split(new[] { System.IO.Path.PathSeparator }, StringSplitOptions.RemoveEmptyEntries))
-                yield return folder;
+            // .NET's own list, which has the folders of NuGet packages and of single-file programs. `AppContext` has it
+            // too, but no `GetData` before .NET Framework 4.7.
+            var known = domain.GetData("NATIVE_DLL_SEARCH_DIRECTORIES") as string;
+            foreach (var folder in Split(known, System.IO.Path.PathSeparator)) yield return folder;
         }
+
+        private static string[] Split(string list, char separator) =>
+            (list ?? "").Split(new[] { separator }, StringSplitOptions.RemoveEmptyEntries);
 
         private static void Add(List<string> places, string place)
         {

@@ -7,12 +7,19 @@ namespace Fluid.Native.Interop
 {
     internal static unsafe class Utf8
     {
-        /// `text` with a NUL behind it; null for null. Half a surrogate pair becomes U+FFFD.
-        internal static byte[] Bytes(string text, string parameter)
+        /// A caller's name or path, where C would take it as it stands.
+        internal static string Checked(string text, string parameter)
         {
-            if (text == null) return null;
+            if (text == null) throw new ArgumentNullException(parameter);
             if (text.IndexOf('\0') >= 0)
                 throw new ArgumentException("the text holds a NUL character, where C would end it", parameter);
+            return text;
+        }
+
+        /// `text`, which holds no NUL, with one behind it; null for null. Half a surrogate pair becomes U+FFFD.
+        internal static byte[] Bytes(string text)
+        {
+            if (text == null) return null;
             var bytes = new byte[Encoding.UTF8.GetByteCount(text) + 1];
             Encoding.UTF8.GetBytes(text, 0, text.Length, bytes, 0);
             return bytes;
