@@ -1,7 +1,8 @@
 """What every object with a native handle shares: it is freed once, by `close`, by `with`, or by the collector.
 
 The collector runs anywhere: while its thread holds locks that a log handler waits for, or between a call that failed
-and the question why. So it frees nothing itself, but leaves that to a thread, the reaper.
+and the question why. So it frees nothing itself, but leaves that to a thread, a reaper. There are two: what frees
+models and engines may wait for native work, and no job is to go on for that long.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import weakref
 from queue import SimpleQueue
 from typing import Any, Callable, Tuple, TypeVar
 
+from . import _native
+
 Self = TypeVar("Self", bound="Context")
 
 
@@ -19,19 +22,23 @@ Free = Callable[[int], Any]
 Due = Tuple[Free, int]
 
 # Of those that Python has, the one queue that a collection in the middle of its own calls may put to.
-_reaper: tuple[int, "SimpleQueue[Due]"] | None = None
+_reapers: dict[tuple[int, bool], "SimpleQueue[Due]"] = {}
 _starting = threading.RLock()
 
 
-def reaper() -> "SimpleQueue[Due]":
-    """What is put here a thread of this process calls soon. Not for finalizers: the first call starts the thread."""
-    global _reaper
+def reaper(waits: bool = False) -> "SimpleQueue[Due]":
+    """What is put here a thread of this process calls soon, or, if it is something that `waits`, when it can. Not for
+    finalizers: the first call starts the thread."""
+    key = (os.getpid(), waits)
     with _starting:
-        if _reaper is None or _reaper[0] != os.getpid():
+        if key not in _reapers:
             due: SimpleQueue[Due] = SimpleQueue()
-            threading.Thread(target=_reap, args=(due,), name="fluid_ai reaper", daemon=True).start()
-            _reaper = (os.getpid(), due)
-        return _reaper[1]
+            try:
+                threading.Thread(target=_reap, args=(due,), name="fluid_ai reaper", daemon=True).start()
+            except RuntimeError:
+                return due  # at the interpreter's exit there are no new threads, and the process's end frees faster
+            _reapers[key] = due
+        return _reapers[key]
 
 
 def _reap(due: "SimpleQueue[Due]") -> None:
@@ -43,12 +50,12 @@ def _reap(due: "SimpleQueue[Due]") -> None:
 class Finalizer:
     """Frees `handle` once: at once when `release` is called, soon when `owner` is collected."""
 
-    def __init__(self, owner: object, free: Free, handle: int) -> None:
+    def __init__(self, owner: object, free: Free, handle: int, waits: bool = False) -> None:
         self._due = (free, handle)
         self._pid = os.getpid()
-        self._collected = weakref.finalize(owner, _collected, reaper(), self._due, self._pid)
+        self._collected = weakref.finalize(owner, _collected, reaper(waits), self._due, self._pid)
         # At the interpreter's exit the process's end frees faster.
-        self._collected.atexit = False  # type: ignore[misc]  # a property, which typeshed does not know
+        self._collected.atexit = False  # type: ignore[misc, unused-ignore]  # a property, which typeshed does not know
 
     @property
     def alive(self) -> bool:
@@ -86,15 +93,17 @@ class Context:
 
 
 class Closing(Context):
-    """A handle that `close` frees. Closing twice is fine."""
+    """A handle of what native work may hold up. `close` frees it; twice is fine."""
 
     def __init__(self, handle: int, free: Free) -> None:
         self._handle = handle
-        self._finalizer = Finalizer(self, free, handle)
+        self._finalizer = Finalizer(self, free, handle, waits=True)
+        _native.raise_interrupt()
 
     def close(self) -> None:
-        """Frees what this object holds in the library. Safe while other threads use it: their calls end."""
-        self._finalizer.release()
+        """Frees what this object holds in the library. Safe while other threads use it: their calls end. Ctrl-C does
+        not wait for native work that cannot be stopped, and leaves that to end unseen."""
+        _native.waited(self._finalizer.release)
 
     @property
     def closed(self) -> bool:

@@ -179,11 +179,16 @@ def _declared(library: c.CDLL) -> c.CDLL:
     return library
 
 
-def check(status: int) -> int:
-    """`status`, if it is no error; else raises what this thread's last call failed with."""
+def raise_interrupt() -> None:
+    """Raises the Ctrl-C that came in a log handler on this thread."""
     if in_log.interrupt is not None and not in_log.here:
         interrupt, in_log.interrupt = in_log.interrupt, None
         raise interrupt
+
+
+def check(status: int) -> int:
+    """`status`, if it is no error; else raises what this thread's last call failed with."""
+    raise_interrupt()
     if status < 0:
         lib = library()
         message = (lib.fluid_last_error() or b"").decode("utf-8", "replace")
@@ -198,9 +203,11 @@ def status_name(status: int) -> str:
 
 
 def new_handle(function: Any, *arguments: Any) -> int:
-    """The handle that `function` writes to its last argument."""
+    """The handle that `function` writes to its last argument. Who wraps it calls `raise_interrupt` behind that."""
     out = c.c_void_p()
-    check(function(*arguments, c.byref(out)))
+    status = function(*arguments, c.byref(out))
+    if status < 0:
+        check(status)
     return out.value or 0
 
 
@@ -217,7 +224,10 @@ def waited(act: Callable[[], T]) -> T:
         except BaseException as error:
             future.set_exception(error)
 
-    threading.Thread(target=work, name="fluid_ai call", daemon=True).start()
+    try:
+        threading.Thread(target=work, name="fluid_ai call", daemon=True).start()
+    except RuntimeError:
+        return act()  # at the interpreter's exit there are no new threads
     while not wait([future], SLICE).done:
         pass
     return future.result()
@@ -226,8 +236,9 @@ def waited(act: Callable[[], T]) -> T:
 def owned_text(function: Any, *arguments: Any) -> str:
     """The text that `function` writes to its last argument, to be freed by its caller."""
     out = c.c_void_p()
-    check(function(*arguments, c.byref(out)))
+    status = function(*arguments, c.byref(out))
     try:
+        check(status)
         return c.string_at(out.value or 0).decode()
     finally:
         library().fluid_string_free(out)

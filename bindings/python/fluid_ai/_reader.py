@@ -23,6 +23,7 @@ class Mailbox:
     def __init__(self) -> None:
         self._events: deque[Event] = deque()
         self._waiter: asyncio.Future[None] | None = None
+        self._is_awaited = False
         self._lock = threading.Lock()
 
     def put(self, event: Event) -> None:
@@ -38,12 +39,22 @@ class Mailbox:
 
     async def get(self) -> Event:
         """The next event."""
+        if self._is_awaited:
+            raise BusyError("another task awaits this job")
+        self._is_awaited = True
+        try:
+            return await self._get()
+        finally:
+            self._is_awaited = False
+
+    async def _get(self) -> Event:
+        if self._events:
+            # A reader that is slower than the job never has to wait: timeouts and other tasks get their turn here.
+            await asyncio.sleep(0)
         while True:
             with self._lock:
                 if self._events:
                     return self._events.popleft()
-                if self._waiter is not None and not self._waiter.done():
-                    raise BusyError("another task awaits this job")
                 waiter = self._waiter = asyncio.get_running_loop().create_future()
             await waiter
 

@@ -27,7 +27,7 @@ class Queue(Context):
         self._events: queue.SimpleQueue[tuple[Job[Any], Event]] = queue.SimpleQueue()
         self._running: set[Job[Any]] = set()
         dropped = weakref.finalize(self, _cancel, reaper(), self._running, os.getpid())
-        dropped.atexit = False  # type: ignore[misc]  # a property, which typeshed does not know
+        dropped.atexit = False  # type: ignore[misc, unused-ignore]  # a property, which typeshed does not know
 
     def attach(self, job: Job[Any]) -> None:
         """Has `job` tell its events here, those that wait included. A job that is dropped lives here until its end."""

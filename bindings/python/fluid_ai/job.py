@@ -81,6 +81,7 @@ class Job(Context, Generic[R]):
         self._lock = threading.RLock()
         self._is_reading = False
         self._finalizer = Finalizer(self, self._lib.fluid_job_free, handle)
+        _native.raise_interrupt()
 
     # --- any thread ------------------------------------------------------------------------------
 
@@ -89,6 +90,10 @@ class Job(Context, Generic[R]):
         if self._finalizer.alive:
             # The handle is stale where the job has ended meanwhile, which does no harm.
             self._lib.fluid_job_cancel(self._handle)
+
+    async def aclose(self) -> None:
+        """As `close`, for `contextlib.aclosing`."""
+        self.close()
 
     def close(self) -> None:
         """Cancels the job if it runs, and frees it. Threads that wait for it get `JobCancelledError`."""
@@ -112,15 +117,17 @@ class Job(Context, Generic[R]):
     def poll(self, timeout: float = 0) -> Event | None:
         """The next event, or `None` where none comes within `timeout` seconds or the job is done. The last event
         is an `End`, after which `result` tells how the job ended."""
-        event = self._next(time.monotonic() + timeout)
-        return event and self._tell_or_close(event)
+        return self._told(time.monotonic() + timeout)
 
     def result(self, timeout: float | None = None) -> R:
         """Waits for the end and returns the result. Raises the job's error, or the built-in `TimeoutError` when
         `timeout` seconds pass first, after which the job goes on."""
         until = None if timeout is None else time.monotonic() + timeout
         while self._outcome is None:
-            if self._told(until) is None and self._outcome is None:
+            event = self._told(until)
+            # What waits when the time is over is still read, but not for ever: more may come, and `on_event` be slow.
+            is_late = until is not None and time.monotonic() > until + _native.SLICE
+            if self._outcome is None and (event is None or is_late):
                 raise TimeoutError(f"the job has not ended within {timeout} s")
         return self._ended().get()
 
@@ -191,7 +198,10 @@ class Job(Context, Generic[R]):
 
     def _hand_over(self, put: Callable[[Event], None]) -> None:
         """From now on `put` gets the job's events, on that thread, which also frees the job."""
-        with self._lock:
+        # Another thread that reads has the lock for as long as it waits.
+        if not self._lock.acquire(blocking=False):
+            raise BusyError("another thread reads this job")
+        try:
             if self._is_reading or self._is_handed_over or self._outcome is not None:
                 raise BusyError("this job has ended, or a thread, an event loop or a queue reads it")
             self._check_open()
@@ -206,6 +216,8 @@ class Job(Context, Generic[R]):
                 self._become(self._lib.fluid_job_free)
                 self._is_handed_over = False
                 raise
+        finally:
+            self._lock.release()
 
     def _become(self, act: Callable[[int], Any]) -> None:
         """Has `act` done to the handle when the job is dropped."""
@@ -285,7 +297,9 @@ class Job(Context, Generic[R]):
         self._check_open()
         native = c.POINTER(_native.NativeEvent)()
         status = self._lib.fluid_job_next(self._handle, int(seconds * 1000), c.byref(native))
-        if _native.check(status) != _native.OK:
+        if _native.check(status) == _native.END:
+            raise error_for(_native.CANCELLED, "FLUID_CANCELLED", "the job has ended, and its end was lost")
+        if status != _native.OK:
             return None
         event = copied(native.contents)
         if isinstance(event, End):

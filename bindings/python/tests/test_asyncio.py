@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import threading
+import time
 import unittest
 
 from support import (
@@ -18,7 +19,7 @@ from support import (
     eventually,
     fluid_ai,
 )
-from support import running_jobs, speech_model
+from support import running_jobs, speech_model, tiny_model
 
 
 def run(coroutine):
@@ -70,6 +71,23 @@ class Asyncio(QuietTest):
         self.assertTrue(all(counted >= 6 for counted in counts), counts)
         self.assertLessEqual(max(ticks), before + 1)
         self.assertGreater(len(ticks), 10)
+
+    def test_a_reader_that_is_slower_than_its_job_leaves_the_loop_free(self):
+        async def main():
+            job = tiny_model().generate_async("x", max_tokens=400, ignore_eos=True, on_event=lambda _: time.sleep(0.005))
+            with self.assertRaises(asyncio.TimeoutError):
+                await asyncio.wait_for(job, 0.2)
+
+        run(main())
+
+    def test_jobs_become_tasks_and_are_closed(self):
+        async def main():
+            task = asyncio.ensure_future(tiny_model().generate_async("x", max_tokens=1))
+            job = tiny_model().generate_async("Once", **ENDLESS)
+            await job.aclose()
+            return await task
+
+        self.assertTrue(run(main()).choices)
 
     def test_a_cancelled_task_cancels_its_job(self):
         async def main():

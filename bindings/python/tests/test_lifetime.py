@@ -201,6 +201,7 @@ INTERRUPTED = """
         lambda: asyncio.run(awaited()),
         lambda: waiting(None) or own.events().result(),
         lambda: waiting(None) or fluid_ai._native.waited(lambda: time.sleep(60)),
+        lambda: waiting(None) or fluid_ai._handle.Closing(0, lambda handle: time.sleep(60)).close(),
     ]
     own = fluid_ai.Engine()
     model = own.load_model(CHAT_MODEL, ALONE, n_ctx=1024)
@@ -221,7 +222,7 @@ class Interrupts(unittest.TestCase):
     def test_ctrl_c_comes_through_at_once_and_ends_the_job(self):
         process = child(INTERRUPTED)
         waits = []
-        for _ in range(5):
+        for _ in range(6):
             self.assertEqual(process.stdout.readline(), "waiting\n")
             time.sleep(0.1)
             sent = time.time()

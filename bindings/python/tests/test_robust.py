@@ -1,8 +1,10 @@
 """What comes at a bad time: signals on every line, second readers, queues and models that are dropped."""
 
 import asyncio
+import ctypes
 import gc
 import threading
+import time
 import unittest
 import weakref
 from array import array
@@ -11,7 +13,7 @@ from unittest import mock
 from support import ENDLESS, PATIENCE, TINY_MODEL, QuietTest, child, engine, eventually, finish, fluid_ai, tiny_model
 from support import running_jobs
 
-from fluid_ai import _native, _reader, log
+from fluid_ai import _handle, _native, _reader, log
 from fluid_ai.audio import recording
 
 # Does `act` behind the N-th line that runs in one of the functions named, for each N: as a signal's handler would.
@@ -114,6 +116,73 @@ class Reader(QuietTest):
         self.assertFalse(reader.is_alive())
 
 
+    def test_a_job_that_a_thread_reads_is_refused_at_once(self):
+        job = engine().events()
+        reader = threading.Thread(target=lambda: self.assertRaises(fluid_ai.JobCancelledError, job.result))
+        reader.start()
+        eventually(self, lambda: job._is_reading, "nobody reads")
+        # What would wait is not to hold up the tests.
+        holder = threading.Timer(5, job.close)
+        holder.start()
+
+        async def main():
+            await job
+
+        for read in (lambda: asyncio.run(main()), lambda: fluid_ai.Queue().attach(job)):
+            with self.assertRaises(fluid_ai.BusyError):
+                read()
+            self.assertTrue(holder.is_alive(), "it waited for the other reader")
+        holder.cancel()
+        job.close()
+        reader.join(PATIENCE)
+
+    def test_a_timeout_holds_while_events_come(self):
+        job = start(max_tokens=400, ignore_eos=True, on_event=lambda event: time.sleep(0.005))
+        begun = time.monotonic()
+        with self.assertRaises(TimeoutError):
+            job.result(timeout=0.1)
+        self.assertLess(time.monotonic() - begun, 1)
+        job.close()
+
+    def test_what_has_ended_needs_no_time(self):
+        job = start(max_tokens=20, ignore_eos=True)
+        eventually(self, lambda: running_jobs() == 0, "the job goes on")
+        self.assertTrue(job.result(timeout=0).choices)
+
+    def test_a_job_whose_end_was_lost_ends(self):
+        job, event = start(max_tokens=1), ctypes.POINTER(_native.NativeEvent)()
+        while job._lib.fluid_job_next(job._handle, -1, ctypes.byref(event)) == _native.OK:
+            pass
+        with self.assertRaises(fluid_ai.JobCancelledError):
+            job.result(timeout=1)
+
+    def test_ctrl_c_in_a_poll_ends_the_job(self):
+        job = start(**ENDLESS)
+        with mock.patch("fluid_ai.job.copied", side_effect=KeyboardInterrupt), self.assertRaises(KeyboardInterrupt):
+            job.poll(PATIENCE)
+        eventually(self, lambda: running_jobs() == 0, "the job goes on")
+        with self.assertRaises(fluid_ai.JobCancelledError):
+            job.result()
+
+
+class Frees(QuietTest):
+    def test_one_that_waits_holds_back_no_dropped_job(self):
+        over = threading.Event()
+        self.addCleanup(over.set)
+        _handle.Closing(0, lambda handle: over.wait(PATIENCE))
+        next(iter(start(**ENDLESS)))
+        gc.collect()
+        eventually(self, lambda: running_jobs() == 0, "the job goes on")
+        self.assertFalse(over.is_set())
+
+    def test_without_new_threads_calls_are_made_here(self):
+        """As at the exit of an interpreter of 3.12."""
+        with mock.patch.object(threading.Thread, "start", side_effect=RuntimeError("no new threads")):
+            with mock.patch.dict(_handle._reapers, clear=True), fluid_ai.Engine() as own:
+                self.assertEqual(own.info()["models"], [])
+        self.assertTrue(own.closed)
+
+
 class Queues(QuietTest):
     def test_a_second_attach_is_refused_and_changes_nothing(self):
         queue, job = fluid_ai.Queue(), start(max_tokens=2)
@@ -179,8 +248,8 @@ class Kept(unittest.TestCase):
     def test_a_recording_lets_go_of_the_callers_buffer(self):
         gc.disable()
         self.addCleanup(gc.enable)
-        for buffer in (bytearray(b"RIFF"), array("f", [0.0])):
-            held = recording(buffer, 16000)
+        for buffer, rate in ((bytearray(b"RIFF"), None), (array("f", [0.0]), 16000)):
+            held = recording(buffer, rate)
             with self.assertRaises(BufferError):
                 buffer.append(1)
             del held
@@ -196,6 +265,31 @@ class Log(QuietTest):
         with self.assertRaises(KeyboardInterrupt):
             model.info()
         self.assertTrue(model.info())
+
+    def interrupting(self, name):
+        """Has Ctrl-C come while the library's `name` logs."""
+        lib = tiny_model()._lib
+        function = getattr(lib, name)
+
+        def interrupted(*arguments):
+            status = function(*arguments)
+            _native.in_log.interrupt = KeyboardInterrupt()
+            return status
+
+        return mock.patch.object(lib, name, interrupted)
+
+    def test_ctrl_c_inside_a_log_handler_loses_nothing_that_was_made(self):
+        with self.interrupting("fluid_generate_start"), self.assertRaises(KeyboardInterrupt):
+            start(**ENDLESS)
+        gc.collect()
+        eventually(self, lambda: running_jobs() == 0, "the job goes on")
+        with self.interrupting("fluid_engine_new"), self.assertRaises(KeyboardInterrupt):
+            fluid_ai.Engine()
+        lib = tiny_model()._lib
+        with mock.patch.object(lib, "fluid_string_free", wraps=lib.fluid_string_free) as free:
+            with self.interrupting("fluid_model_info"), self.assertRaises(KeyboardInterrupt):
+                tiny_model().info()
+        self.assertTrue(free.call_args[0][0].value)
 
 
 if __name__ == "__main__":
