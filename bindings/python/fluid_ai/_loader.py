@@ -38,7 +38,8 @@ def places() -> Iterator[Place]:
         if os.path.isdir(named):
             yield from (Place(VARIABLE, os.path.join(named, name)) for name in file_names())
         else:
-            yield Place(VARIABLE, named)
+            # A bare name is one that the system's loader searches for.
+            yield Place(VARIABLE, os.path.abspath(named) if os.path.exists(named) else named)
         return
     folders = (("in the package", PACKAGE / "lib"), ("in the package", PACKAGE), ("beside the package", PACKAGE.parent))
     for origin, folder in folders:

@@ -11,20 +11,40 @@ from .errors import InvalidArgumentError, InvalidRequestError
 Prompt = Union[str, Sequence[int], Sequence[Mapping[str, Any]], Mapping[str, Any]]
 """A text or token ids to continue, the messages of a chat, or a whole request in OpenAI's field names."""
 
-PathLike = Union[str, "os.PathLike[str]"]
+Texts = Union[str, Sequence[str], Sequence[int], Sequence[Sequence[int]], Mapping[str, Any]]
+"""A text, texts, token ids or lists of them, or a whole request in OpenAI's field names."""
+
+PathLike = Union[str, os.PathLike[str]]
 
 
-def request_for(prompt: Prompt, fields: Mapping[str, Any]) -> bytes:
-    """A generation's request."""
-    return encode(_named(prompt, text="prompt", tokens="prompt"), fields)
+def request_for(prompt: Prompt | None, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A generation's request; without a prompt `fields` have it, under its name."""
+    return {**_named(prompt, text="prompt", tokens="prompt"), **fields}
 
 
-def tokens_for(prompt: Prompt, fields: Mapping[str, Any]) -> bytes:
+def tokens_for(prompt: Prompt | None, fields: Mapping[str, Any]) -> dict[str, Any]:
     """A tokenization's request, where a text is the text itself and no prompt."""
-    return encode(_named(prompt, text="content", tokens="prompt"), fields)
+    return {**_named(prompt, text="content", tokens="prompt"), **fields}
 
 
-def _named(prompt: Prompt, text: str, tokens: str) -> Mapping[str, Any]:
+def inputs_for(texts: Texts | None) -> Mapping[str, Any]:
+    """What is to be embedded."""
+    _refuse_bytes(texts)
+    if texts is None or isinstance(texts, Mapping):
+        return texts or {}
+    return {"input": texts if isinstance(texts, str) else list(texts)}
+
+
+def _refuse_bytes(text: object) -> None:
+    """Python would take them for a list of numbers, and those are token ids."""
+    if isinstance(text, (bytes, bytearray, memoryview)):
+        raise TypeError(f"a text is str, not {type(text).__name__}")
+
+
+def _named(prompt: Prompt | None, text: str, tokens: str) -> Mapping[str, Any]:
+    _refuse_bytes(prompt)
+    if prompt is None:
+        return {}
     if isinstance(prompt, Mapping):
         return prompt
     if isinstance(prompt, str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes as c
 import os
+import sys
 from array import array
 from typing import Any, Union
 
@@ -11,7 +12,7 @@ from . import _native
 from ._request import encode_path
 from .errors import InvalidArgumentError
 
-Audio = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, "array[Any]", Any]
+Audio = Union[str, os.PathLike[str], bytes, bytearray, memoryview, Any]
 """What can be transcribed:
 
 - a path, `str` or `os.PathLike`, of a WAV, FLAC, MP3, OGG Vorbis, M4A or AAC file;
@@ -21,6 +22,9 @@ Audio = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, "array[Any]
 """
 
 _KINDS = {"f": _native.PCM_F32, "h": _native.PCM_I16}
+
+# Before a buffer's format: the byte order, where it is this machine's.
+_NATIVE = "=@<" if sys.byteorder == "little" else "=@>!"
 
 
 class NativeRecording:
@@ -38,25 +42,28 @@ def recording(audio: Audio, rate: int | None) -> NativeRecording:
     if isinstance(audio, (str, os.PathLike)):
         path = encode_path(audio)
         return NativeRecording(_native.PATH, path, len(path))
-    if isinstance(audio, bytes):
-        return NativeRecording(_native.ENCODED, audio, len(audio))
     try:
         view = memoryview(audio)
     except TypeError:
         raise TypeError(f"audio is a path, bytes or samples in a buffer, not {type(audio).__name__}") from None
-    if view.format in ("B", "b", "c"):
-        return NativeRecording(_native.ENCODED, *_pointer(view))
-    return _samples(view, rate)
+    form = (view.format or "").lstrip(_NATIVE)
+    if form not in ("B", "b", "c"):
+        return _samples(view, form, rate)
+    if rate is not None:
+        raise InvalidArgumentError(
+            "bytes are a file, which says its own rate; samples come in a buffer of floats or 16-bit integers: "
+            "`memoryview(data).cast('h')` where bytes hold such"
+        )
+    return NativeRecording(_native.ENCODED, *((audio, len(audio)) if isinstance(audio, bytes) else _pointer(view)))
 
 
-def _samples(view: memoryview, rate: int | None) -> NativeRecording:
+def _samples(view: memoryview, form: str, rate: int | None) -> NativeRecording:
     if rate is None:
         raise InvalidArgumentError("samples need rate=, their frames per second, such as 16000")
     shape = view.shape or ()
-    if view.format == "d":
-        view = memoryview(array("f", memoryview(view.tobytes()).cast("d")))
-    # Byte order marks that mean this machine's.
-    kind = _KINDS.get((view.format or "").lstrip("=@<" if _LITTLE else "=@>!"))
+    if form == "d":
+        view, form = memoryview(array("f", memoryview(view.tobytes()).cast("d"))), "f"
+    kind = _KINDS.get(form)
     if kind is None:
         raise TypeError(f"samples are 32-bit floats, doubles or 16-bit integers, not of the format {view.format!r}")
     if len(shape) not in (1, 2):
@@ -65,9 +72,6 @@ def _samples(view: memoryview, rate: int | None) -> NativeRecording:
     if channels > 64:
         raise InvalidArgumentError(f"samples come as [frames, channels], and there are {channels} channels: transpose")
     return NativeRecording(kind, *_pointer(view), rate, channels)
-
-
-_LITTLE = memoryview(array("H", [1])).cast("B")[0] == 1
 
 
 def _pointer(view: memoryview) -> tuple[Any, int]:

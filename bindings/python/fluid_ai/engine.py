@@ -27,11 +27,8 @@ class Engine(Closing):
 
     def __init__(self, options: Options | None = None, **more: Any) -> None:
         self._lib = _native.library()
-        settings = {**(options or {}), **more}
-        if "openvino_library" not in settings:
-            folder = library_folder()
-            settings.update({"openvino_library": folder} if folder else {})
-        super().__init__(_native.new_handle(self._lib.fluid_engine_new, encode(settings)), self._lib.fluid_engine_free)
+        settings = encode(_with_openvino({**(options or {}), **more}))
+        super().__init__(_native.new_handle(self._lib.fluid_engine_new, settings), self._lib.fluid_engine_free)
 
     # --- models ----------------------------------------------------------------------------------
 
@@ -122,13 +119,19 @@ class Engine(Closing):
 
 
 def devices() -> dict[str, Any]:
-    """What models can run on, without an engine: ``cpu``, ``devices`` and ``notes``."""
-    return _told(_native.library().fluid_devices, None)
+    """`Engine.devices` of an engine without options."""
+    with Engine() as engine:  # which says where OpenVINO is
+        return engine.devices()
 
 
 def doctor(**options: Any) -> dict[str, Any]:
     """`Engine.doctor` without an engine, for when none can be made."""
-    return _told(_native.library().fluid_doctor, None, encode(options))
+    return _told(_native.library().fluid_doctor, None, encode(_with_openvino(options)))
+
+
+def _with_openvino(settings: Options) -> Options:
+    folder = None if "openvino_library" in settings else library_folder()
+    return {**settings, "openvino_library": folder} if folder else settings
 
 
 def _told(function: Callable[..., int], *arguments: Any) -> dict[str, Any]:

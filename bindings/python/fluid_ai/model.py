@@ -5,20 +5,17 @@ from __future__ import annotations
 import ctypes as c
 import json
 from array import array
-from typing import Any, Callable, Mapping, Sequence, Union
+from typing import Any, Callable, Mapping, Sequence
 
 from . import _native, results
 from ._handle import Closing
-from ._request import PathLike, Prompt, encode, encode_path, request_for, tokens_for
+from ._request import PathLike, Prompt, Texts, encode, encode_path, inputs_for, request_for, tokens_for
 from .audio import Audio, recording
 from .errors import FluidError
 from .event import Segment
 from .job import Collect, Job, OnEvent, R, run
 from .results import Answer, Embeddings, Ranking, Tokens, Transcript
 from .stream import Stream, content, segment
-
-Texts = Union[str, Sequence[str], Sequence[int], Sequence[Sequence[int]], Mapping[str, Any]]
-"""A text, texts, token ids or lists of them, or a whole request in OpenAI's field names."""
 
 
 class Model(Closing):
@@ -43,38 +40,47 @@ class Model(Closing):
 
     # --- text ------------------------------------------------------------------------------------
 
-    def generate(self, prompt: Prompt, *, on_event: OnEvent | None = None, **fields: Any) -> Answer:
+    def generate(self, prompt: Prompt | None = None, *, on_event: OnEvent | None = None, **fields: Any) -> Answer:
         """Generates an answer and waits for it.
 
         A list of messages is a chat: ``[{"role": "user", "content": "Why is the sky blue?"}]``. A `str`, or a list of
-        token ids, is text that the model continues. Fields are OpenAI's, such as ``max_tokens``, ``temperature``,
-        ``seed``, ``stop``, ``tools`` and ``response_format``, and further ones, such as ``deadline_ms``.
+        token ids, is text that the model continues. ``messages=`` and ``prompt=`` say the same by name. Fields are
+        OpenAI's, such as ``max_tokens``, ``temperature``, ``seed``, ``stop``, ``tools`` and ``response_format``, and
+        further ones, such as ``deadline_ms``.
 
         Raises `InvalidRequestError`, `ContextOverflowError`, `QueueFullError`, `UnsupportedError` and others; and
         `JobCancelledError` and `DeadlineError`, whose ``result`` is the answer so far.
         """
         return run(self.generate_async(prompt, on_event=on_event, **fields))
 
-    def generate_async(self, prompt: Prompt, *, on_event: OnEvent | None = None, **fields: Any) -> Job[Answer]:
+    def generate_async(
+        self, prompt: Prompt | None = None, *, on_event: OnEvent | None = None, **fields: Any
+    ) -> Job[Answer]:
         """Starts to generate: ``answer = await model.generate_async(...)``."""
-        start = self._lib.fluid_generate_start
-        return self._job(results.answer, on_event, start, request_for(prompt, fields))
+        request = request_for(prompt, fields)
+        if request.get("stream"):
+            raise TypeError("in place of stream=True there is stream(), with the same arguments")
+        return self._generation(request, on_event)
 
-    def stream(self, prompt: Prompt, *, on_event: OnEvent | None = None, **fields: Any) -> Stream[str, Answer]:
+    def _generation(self, request: Mapping[str, Any], on_event: OnEvent | None) -> Job[Answer]:
+        return self._job(results.answer, on_event, self._lib.fluid_generate_start, encode(request))
+
+    def stream(
+        self, prompt: Prompt | None = None, *, on_event: OnEvent | None = None, **fields: Any
+    ) -> Stream[str, Answer]:
         """Generates an answer piece by piece: ``for text in model.stream(...)``, or ``async for``.
 
         Arguments as of `generate`. The pieces are those of the first choice's content; `Stream.events` gives
         reasoning and calls of tools too, and `Stream.result` the whole `Answer`.
         """
-        return Stream(self.generate_async(prompt, on_event=on_event, **fields), content)
+        return Stream(self._generation(request_for(prompt, fields), on_event), content)
 
-    def tokenize(self, prompt: Prompt, **fields: Any) -> Tokens:
+    def tokenize(self, prompt: Prompt | None = None, **fields: Any) -> Tokens:
         """The tokens of a text, or of what messages become behind the model's template.
 
         Fields: ``add_special``, ``parse_special``, ``with_pieces``, and whatever shapes a prompt.
         """
-        request = tokens_for(prompt, fields)
-        return Tokens(self._ask(self._lib.fluid_tokenize, request))
+        return Tokens(self._ask(self._lib.fluid_tokenize, encode(tokens_for(prompt, fields))))
 
     def detokenize(self, tokens: Sequence[int], **fields: Any) -> str:
         """The text of some tokens; with ``special=False`` without those that are no text."""
@@ -105,12 +111,13 @@ class Model(Closing):
         self, audio: Audio, *, rate: int | None = None, on_event: OnEvent | None = None, **fields: Any
     ) -> Job[Transcript]:
         """Starts to transcribe. The audio is copied; the file of a path is read later."""
-        request = {"response_format": "verbose_json", **fields}
-        is_json = request["response_format"] in ("json", "verbose_json")
+        if fields.get("response_format") is None:
+            fields["response_format"] = "verbose_json"
+        is_json = fields["response_format"] in ("json", "verbose_json")
         collect = results.transcript if is_json else results.subtitles
         native = recording(audio, rate)
         start = self._lib.fluid_transcribe_start
-        return self._job(collect, on_event, start, c.byref(native.struct), encode(request))
+        return self._job(collect, on_event, start, c.byref(native.struct), encode(fields))
 
     def transcribe_stream(
         self, audio: Audio, *, rate: int | None = None, on_event: OnEvent | None = None, **fields: Any
@@ -120,7 +127,7 @@ class Model(Closing):
 
     # --- vectors ---------------------------------------------------------------------------------
 
-    def embed(self, texts: Texts, *, on_event: OnEvent | None = None, **fields: Any) -> Embeddings:
+    def embed(self, texts: Texts | None = None, *, on_event: OnEvent | None = None, **fields: Any) -> Embeddings:
         """Turns texts into vectors of the length 1, so that dot products are cosines.
 
         Fields: ``dimensions``, ``pooling``, ``normalize``, ``truncate``, ``deadline_ms``. Raises `UnsupportedError`
@@ -128,10 +135,12 @@ class Model(Closing):
         """
         return run(self.embed_async(texts, on_event=on_event, **fields))
 
-    def embed_async(self, texts: Texts, *, on_event: OnEvent | None = None, **fields: Any) -> Job[Embeddings]:
+    def embed_async(
+        self, texts: Texts | None = None, *, on_event: OnEvent | None = None, **fields: Any
+    ) -> Job[Embeddings]:
         """Starts to embed."""
-        request = texts if isinstance(texts, Mapping) else {"input": texts if isinstance(texts, str) else list(texts)}
-        return self._job(_embeddings, on_event, self._lib.fluid_embed_start, encode(request, fields))
+        request = encode(inputs_for(texts), fields)
+        return self._job(_embeddings, on_event, self._lib.fluid_embed_start, request)
 
     def rerank(
         self, query: str, documents: Sequence[str], *, on_event: OnEvent | None = None, **fields: Any
@@ -146,6 +155,8 @@ class Model(Closing):
         self, query: str, documents: Sequence[str], *, on_event: OnEvent | None = None, **fields: Any
     ) -> Job[Ranking]:
         """Starts to rank."""
+        if isinstance(documents, str):
+            raise TypeError("documents are a list of texts, not one text")
         request = encode({"query": query, "documents": list(documents)}, fields)
         return self._job(results.ranking, on_event, self._lib.fluid_rerank_start, request)
 
@@ -165,7 +176,7 @@ class Model(Closing):
     ) -> Job[dict[str, Any]]:
         """Starts to save."""
         start = self._lib.fluid_model_save_state_start
-        return self._job(results.plain, on_event, start, request_for(prompt, fields), encode_path(path))
+        return self._job(results.plain, on_event, start, encode(request_for(prompt, fields)), encode_path(path))
 
     def restore_state(self, path: PathLike, *, on_event: OnEvent | None = None) -> dict[str, Any]:
         """Brings back what `save_state` wrote; the next generation that begins alike finds it.

@@ -20,7 +20,8 @@ class Bar(Context):
     def __init__(self, label: str, file: TextIO | None = None) -> None:
         self._label = label
         self._file = sys.stderr if file is None else file
-        self._is_shown = self._file.isatty()
+        # Programs without a console, such as those of pythonw.exe, have no stderr.
+        self._is_shown = self._file is not None and self._file.isatty()
         self._drawn = ""
 
     def __call__(self, event: Event) -> None:

@@ -9,6 +9,12 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, Sequence
 if TYPE_CHECKING:
     from numpy import ndarray
 
+    Vector = array[float]
+    Matrix = ndarray[Any, Any]
+else:
+    # For who asks for the annotations: numpy need not be there, and `array` has no parameters before Python 3.12.
+    Vector, Matrix = array, Any
+
 
 class Answer(Dict[str, Any]):
     """OpenAI's object of a chat completion or a completion, with `usage`, `seed` and `timings`."""
@@ -110,13 +116,13 @@ class Tokens(Dict[str, Any]):
         return self.get("prompt")
 
 
-class Embeddings(Sequence["array[float]"]):
+class Embeddings(Sequence[Vector]):
     """The vectors of some texts, in their order: 32-bit floats, each an `array.array`.
 
     `info` has ``model``, ``usage``, ``truncated`` and ``timings``.
     """
 
-    def __init__(self, data: "array[float]", dimensions: int, info: dict[str, Any]) -> None:
+    def __init__(self, data: Vector, dimensions: int, info: dict[str, Any]) -> None:
         self.data = data
         """All numbers, one vector after the other."""
         self.dimensions = dimensions
@@ -133,24 +139,24 @@ class Embeddings(Sequence["array[float]"]):
         start = index % len(self) * self.dimensions
         return self.data[start : start + self.dimensions]
 
-    def __iter__(self) -> "Iterator[array[float]]":
+    def __iter__(self) -> Iterator[Vector]:
         return (self[i] for i in range(len(self)))
 
-    def numpy(self) -> ndarray[Any, Any]:
+    def numpy(self) -> Matrix:
         """The vectors as a float32 array of [texts, dimensions], without a copy. Needs numpy."""
         import numpy
 
-        vectors: ndarray[Any, Any] = numpy.frombuffer(self.data, dtype=numpy.float32)
+        vectors: Matrix = numpy.frombuffer(self.data, dtype=numpy.float32)
         return vectors.reshape(len(self), self.dimensions)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> ndarray[Any, Any]:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Matrix:
         # `copy` is numpy 2's: True asks for one, False forbids it, None makes one where it has to be.
         vectors = self.numpy()
         if dtype is None or dtype == vectors.dtype:
             return vectors.copy() if copy else vectors
         if copy is False:
             raise ValueError(f"the vectors are {vectors.dtype}: {dtype} needs a copy")
-        converted: ndarray[Any, Any] = vectors.astype(dtype)
+        converted: Matrix = vectors.astype(dtype)
         return converted
 
     def __repr__(self) -> str:

@@ -30,6 +30,7 @@ class Embeddings(QuietTest):
         one = embedding_model().embed(TEXTS[0])
         self.assertEqual(len(one), 1)
         numpy.testing.assert_allclose(one[0], embedding_model().embed({"input": TEXTS[0]})[0], atol=1e-6)
+        numpy.testing.assert_allclose(one[0], embedding_model().embed(input=TEXTS[0])[0], atol=1e-6)
         self.assertEqual(embedding_model().embed(TEXTS, dimensions=64).dimensions, 64)
 
     def test_a_text_that_is_too_long_is_named_or_cut(self):

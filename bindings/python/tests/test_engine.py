@@ -9,7 +9,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from support import ALONE, MODELS, SPEECH_MODEL, TINY_MODEL, QuietTest, engine, fluid_ai
+from support import ALONE, MODELS, SPEECH_MODEL, TINY_MODEL, QuietTest, child, engine, finish, fluid_ai
 
 from fluid_ai import _openvino, progress
 from hub import Hub
@@ -122,6 +122,18 @@ class Questions(QuietTest):
 
 
 class OpenVino(unittest.TestCase):
+    def test_without_an_engine_the_packages_library_is_asked_too(self):
+        program = """
+            from unittest import mock
+            from support import *
+            with mock.patch.object(fluid_ai.engine, "library_folder", return_value="/elsewhere"):
+                print(fluid_ai.devices()["notes"])
+                print(fluid_ai.doctor()["text"])
+        """
+        notes, _, text = finish(self, child(program)).partition("\n")
+        self.assertIn("OpenVINO's library was not found", notes)
+        self.assertIn("/elsewhere", text)
+
     def test_the_packages_library_is_found_without_importing_it(self):
         with mock.patch.dict(os.environ, {"FLUID_OPENVINO_LIB": ""}):
             folder = _openvino.library_folder()
@@ -153,6 +165,10 @@ class Bars(QuietTest):
         self.assertRegex(screen.getvalue(), r"\rloading \[#+\.*\]")
         self.assertTrue(screen.getvalue().endswith("\n"))
         self.assertEqual(file.getvalue(), "")
+
+    def test_a_program_without_stderr_has_no_bar(self):
+        with mock.patch.object(sys, "stderr", None), progress.Bar("loading") as bar:
+            bar.update(0.5)
 
     def test_tqdms_bar_is_fed_by_shares(self):
         class Fake:

@@ -102,6 +102,26 @@ class Answers(QuietTest):
         self.assertIn("SmolLM2", repr(chat_model()))
 
 
+    def test_the_names_of_openais_client_are_taken(self):
+        for request in ({"messages": CHAT}, {"prompt": "x"}):
+            self.assertTrue(chat_model().generate(max_tokens=1, **request).choices)
+            self.assertEqual(len(chat_model().stream(stream=True, max_tokens=1, **request).result().choices), 1)
+            for positional, named in (((), request), ((request,), {})):
+                with self.assertRaisesRegex(TypeError, r"stream\(\)"):
+                    chat_model().generate(*positional, stream=True, **named)
+        self.assertGreater(chat_model().tokenize(messages=CHAT).count, 0)
+        with self.assertRaises(fluid_ai.InvalidRequestError):
+            chat_model().generate(max_tokens=1)
+
+    def test_bytes_are_no_text_and_a_text_no_list(self):
+        for text in (b"Hello", bytearray(b"Hello"), memoryview(b"Hello")):
+            for call in (chat_model().generate, chat_model().stream, chat_model().tokenize, chat_model().embed):
+                with self.assertRaisesRegex(TypeError, "a text is str"):
+                    call(text)
+        with self.assertRaisesRegex(TypeError, "a list of texts"):
+            chat_model().rerank("query", "one text")
+
+
 class Tokens(QuietTest):
     def test_there_and_back(self):
         text = "naïve café, 日本 🦊"

@@ -1,7 +1,10 @@
 """The declarations for ctypes against include/fluid.h."""
 
 import ctypes
+import inspect
 import re
+import sys
+import typing
 import unittest
 
 from support import ROOT, fluid_ai
@@ -26,6 +29,20 @@ TYPES = {
     "const char *": ctypes.c_void_p,
     "const void *": ctypes.c_void_p,
 }
+
+
+class Annotations(unittest.TestCase):
+    @unittest.skipIf(sys.version_info < (3, 10), "no `X | None` there")
+    def test_they_can_be_asked_for(self):
+        """As those do who make a schema of a function."""
+        for name in fluid_ai.__all__:
+            thing = getattr(fluid_ai, name)
+            members = vars(thing).values() if isinstance(thing, type) else [thing]
+            for member in members:
+                function = member.fget if isinstance(member, property) else member
+                if inspect.isfunction(function):
+                    with self.subTest(f"{name}: {function.__qualname__}"):
+                        typing.get_type_hints(function)
 
 
 class Header(unittest.TestCase):

@@ -40,6 +40,12 @@ class Loader(unittest.TestCase):
         (self.folder / "libfluid.so.1").symlink_to(HELD)
         self.assertEqual(self.load(variable=self.folder)._name, str(self.folder / "libfluid.so.1"))
 
+    def test_a_variable_may_name_a_file_of_this_folder(self):
+        (self.folder / "here.so").symlink_to(HELD)
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(self.folder)
+        self.assertEqual(self.load(variable="here.so")._name, os.path.join(os.getcwd(), "here.so"))
+
     def test_the_wheels_library_comes_before_the_one_beside(self):
         (self.folder / "lib").mkdir()
         for place in ("lib/libfluid.so.1", "libfluid.so"):

@@ -1,6 +1,7 @@
 """Speech: every kind of audio, segments as they come, formats, errors."""
 
 import array
+import ctypes
 import io
 import tempfile
 import unittest
@@ -74,6 +75,9 @@ class Transcriptions(QuietTest):
         self.assertTrue(self.hears(SPEECH, response_format="srt").text.startswith("1\n00:00:00,000 --> "))
         self.assertEqual(set(self.hears(SPEECH, response_format="json")) - {"usage"}, {"text"})
 
+    def test_a_format_of_none_is_the_one_with_segments(self):
+        self.assertTrue(self.hears(SPEECH, response_format=None).segments)
+
     def test_stopping_gives_the_transcript_so_far(self):
         with self.assertRaises(fluid_ai.JobCancelledError) as caught:
             speech_model().transcribe(SPEECH, on_event=lambda event: False)
@@ -114,6 +118,20 @@ class Audio(unittest.TestCase):
         self.assertEqual((told.kind, told.bytes, told.rate, told.channels), (2, 400, 8000, 2))
         told = audio.recording(numpy.zeros((100, 2), dtype=numpy.float64), 8000).struct
         self.assertEqual((told.kind, told.bytes, told.channels), (1, 800, 2))
+
+    def test_formats_with_a_byte_order_are_known_by_it(self):
+        for element in ("f4", "f8"):
+            records = numpy.zeros(100, dtype=[("flag", "u1"), ("left", element)])  # whose fields are not aligned
+            self.assertEqual(audio.recording(records["left"], 16000).struct.bytes, 400)
+        self.assertEqual(audio.recording((ctypes.c_double * 100)(), 16000).struct.bytes, 400)
+        with self.assertRaises(TypeError):
+            audio.recording(memoryview(numpy.zeros(4, dtype=">f8")), 16000)
+
+    def test_bytes_are_a_file_and_no_samples(self):
+        for samples in (b"RIFF", numpy.zeros(4, dtype=numpy.uint8)):
+            self.assertEqual(audio.recording(samples, None).struct.kind, 3)
+            with self.assertRaisesRegex(ValueError, "cast"):
+                audio.recording(samples, 16000)
 
 
 if __name__ == "__main__":
