@@ -4,7 +4,7 @@
     meeting.py talk.mp3 --llm model.gguf --whisper whisper-base -o minutes.md
 
 The transcript is summarised part by part, as much at a time as the model's context holds, and the parts' notes
-together once more. Ctrl-C while it summarises keeps what is done so far.
+together once more. Ctrl-C while it summarises keeps what is done so far, as does an error.
 """
 
 from __future__ import annotations
@@ -61,6 +61,15 @@ class Bar:
 def load(engine: fluid_ai.Engine, name: str, label: str, **options: Any) -> fluid_ai.Model:
     with Bar(label) as bar:
         return engine.load_model(name, options, on_event=bar.on_event)
+
+
+def look(engine: fluid_ai.Engine, name: str, options: dict[str, Any]) -> None:
+    """Fails for a model that cannot be loaded, before hours went into the recording; fetches one of a hub."""
+    try:
+        engine.estimate(name, options)
+    except fluid_ai.NotFoundError:
+        with Bar("fetching pen") as bar:
+            engine.download(name, on_event=bar.on_event)
 
 
 def listen(engine: fluid_ai.Engine, chosen: argparse.Namespace) -> fluid_ai.Transcript:
@@ -165,17 +174,25 @@ def command_line() -> argparse.Namespace:
 def main() -> int:
     chosen = command_line()
     options = {"model_dir": str(Path(chosen.model_dir).absolute())} if chosen.model_dir else {}
+    how = {"n_ctx": chosen.n_ctx, "n_parallel": 1, "n_threads": chosen.threads}
+    if chosen.output:
+        open(chosen.output, "a").close()  # what cannot be written fails now, not when all is done
     with fluid_ai.Engine(options) as engine:
+        look(engine, chosen.llm, how)
         heard = listen(engine, chosen)
         summary, code = "(not finished)", 0
-        how = {"n_ctx": chosen.n_ctx, "n_parallel": 1, "n_threads": chosen.threads}
-        with load(engine, chosen.llm, "loading pen", **how) as model:
-            writer = Writer(model)
-            try:
+        notes: list[str] = []
+        try:
+            with load(engine, chosen.llm, "loading pen", **how) as model:
+                writer = Writer(model)
+                notes = writer.notes
                 summary = writer.summarise(heard.text) if heard.text.strip() else "Nothing is said."
-            except KeyboardInterrupt:
-                code = 130
-    text = minutes(chosen, heard, summary, writer.notes)
+        except KeyboardInterrupt:
+            code = 130
+        except fluid_ai.FluidError as error:
+            print(f"meeting.py: {error}", file=sys.stderr)
+            code = 1
+    text = minutes(chosen, heard, summary, notes)
     if chosen.output:
         Path(chosen.output).write_text(text, encoding="utf-8")
         print(f"{chosen.output} is written", file=sys.stderr)
@@ -187,7 +204,7 @@ def main() -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except fluid_ai.FluidError as error:
+    except (fluid_ai.FluidError, OSError) as error:
         sys.exit(f"meeting.py: {error}")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -34,8 +34,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command. Returns the exit code: 0 done, 1 failed, 2 wrong use, 130 Ctrl-C."""
-    chosen = parser().parse_args(arguments)
     try:
+        chosen = parser().parse_args(arguments)
         if chosen.log:
             _log_to_stderr(chosen.log)
         return int(chosen.run(chosen))
@@ -49,6 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return 130
+    except OSError as error:
+        print(f"fluid_ai: {error}", file=sys.stderr)
+        return 1
 
 
 def _log_to_stderr(level: str) -> None:

@@ -1,5 +1,7 @@
 """``python -m fluid_ai`` as a person types it."""
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -10,7 +12,9 @@ import time
 import unittest
 from pathlib import Path
 
-from support import CHAT_MODEL, PATIENCE, SMALL_SPEECH_MODEL, SPEECH, environment
+from support import CHAT_MODEL, PATIENCE, SMALL_SPEECH_MODEL, SPEECH, environment, fluid_ai, speech_model
+
+from fluid_ai._commands import transcribe
 
 COMMAND = [sys.executable, "-m", "fluid_ai"]
 
@@ -38,11 +42,12 @@ class Commands(unittest.TestCase):
         self.assertRegex(self.said("--version"), r"^fluid-ai \S+, libfluid \d+\.\d+\.\d+ with ABI 1\.\d+ at /")
 
     def test_without_the_library_the_advice_is_no_traceback(self):
-        done = subprocess.run(
-            [*COMMAND, "doctor"], capture_output=True, text=True, env=environment(FLUID_LIBRARY="/no")
-        )
-        self.assertEqual((done.returncode, done.stdout), (1, ""))
-        self.assertTrue(done.stderr.startswith("fluid_ai: libfluid was not found"), done.stderr)
+        for wish in ("doctor", "--version"):
+            done = subprocess.run(
+                [*COMMAND, wish], capture_output=True, text=True, env=environment(FLUID_LIBRARY="/no")
+            )
+            self.assertEqual((done.returncode, done.stdout), (1, ""))
+            self.assertTrue(done.stderr.startswith("fluid_ai: libfluid was not found"), done.stderr)
 
     def test_wrong_use_and_missing_files_are_one_line(self):
         self.assertIn("usage:", self.said("sing", code=2))
@@ -93,6 +98,23 @@ class Commands(unittest.TestCase):
             out = Path(folder, "Rede für später.srt")
             self.said("transcribe", SMALL_SPEECH_MODEL, "-", "-o", out, stdin=speech)
             self.assertTrue(out.read_text(encoding="utf-8").startswith("1\n00:00:00,000 --> "))
+
+    def test_an_output_that_cannot_be_written_is_told_before_anything_is_done(self):
+        said = self.said("transcribe", "no such model", SPEECH, "-o", "/no such folder/out.srt", code=1)
+        self.assertRegex(said, "^fluid_ai: .*/no such folder/out.srt'\n$")
+
+    def test_what_could_not_be_written_is_printed(self):
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), self.assertRaises(OSError):
+            transcribe._write("the work of hours", "/no such folder/out.srt")
+        self.assertEqual(out.getvalue(), "the work of hours\n")
+
+    def test_ctrl_c_keeps_the_transcript_so_far(self):
+        before = signal.getsignal(signal.SIGINT)
+        job = speech_model().transcribe_async(SPEECH, on_event=lambda event: signal.raise_signal(signal.SIGINT))
+        heard, code = transcribe._heard(job)
+        self.assertIsInstance(heard, fluid_ai.Transcript)
+        self.assertEqual((code, signal.getsignal(signal.SIGINT)), (130, before))
 
     def test_transcribe_prints_text_or_json_with_times_of_words(self):
         self.assertIn("ask not what your country", self.said("transcribe", SMALL_SPEECH_MODEL, SPEECH))

@@ -48,6 +48,20 @@ class Examples(unittest.TestCase):
         self.assertRegex(text, r"# jfk\n\n0:00:11, english\n\n## Summary\n\n\w")
         self.assertIn("- [0:00:00] And so", text)
 
+    def test_a_meeting_fails_before_the_recording_is_heard(self):
+        models = ("--whisper", SMALL_SPEECH_MODEL, "--llm")
+        for wrong in ((*models, "typo.gguf"), (*models, CHAT_MODEL, "-o", "/no such folder/minutes.md")):
+            done = run("meeting", SPEECH, *wrong)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("no such", done.stderr)
+            self.assertNotIn("ears", done.stderr)
+
+    def test_a_meeting_that_cannot_be_summarised_keeps_its_transcript(self):
+        done = run("meeting", SPEECH, "--llm", CHAT_MODEL, "--whisper", SMALL_SPEECH_MODEL, "--n-ctx", 32)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("(not finished)", done.stdout)
+        self.assertIn("- [0:00:00] And so", done.stdout)
+
     def test_a_meeting_that_is_long_is_cut_to_parts_that_fit(self):
         sys.path.insert(0, str(EXAMPLES))
         self.addCleanup(sys.path.remove, str(EXAMPLES))

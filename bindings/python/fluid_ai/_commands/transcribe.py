@@ -1,14 +1,17 @@
-"""``transcribe``: what is said in a recording, as text, subtitles or JSON."""
+"""``transcribe``: what is said in a recording, as text, subtitles or JSON. Ctrl-C ends it with what was heard so far."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
-from ..event import Event, Language, Notice
+from ..errors import JobCancelledError
+from ..event import Event, Language, Notice, Segment
+from ..job import Job
 from ..progress import Bar
 from ..results import Transcript
 from .loading import add_model_arguments, engine_for, load
@@ -29,21 +32,44 @@ def add_to(commands: Any) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
+    if chosen.output:
+        open(chosen.output, "a").close()  # what cannot be written fails now, not when all is heard
+    is_shown = chosen.output is None and _format(chosen) == "text"
     with engine_for(chosen) as engine, load(engine, chosen) as model, Bar("listening") as bar:
         audio = sys.stdin.buffer.read() if chosen.audio == "-" else Path(chosen.audio)
-        heard = model.transcribe(audio, on_event=_Shown(bar), **_request(chosen))
-    _write(_body(heard), chosen.output)
-    return 0
+        job = model.transcribe_async(audio, on_event=_Shown(bar, is_shown), **_request(chosen))
+        heard, code = _heard(job)
+    if heard is not None and not is_shown:
+        _write(_body(heard), chosen.output)
+    return code
+
+
+def _heard(job: Job[Transcript]) -> tuple[Transcript | None, int]:
+    """The transcript, and the exit code."""
+    before = signal.signal(signal.SIGINT, lambda *_: job.cancel())
+    try:
+        return job.result(), 0
+    except JobCancelledError as stopped:
+        return stopped.result, 130
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _Shown:
-    """Shows progress on the bar and the rest beside it."""
+    """Shows progress on the bar, the text on stdout if it goes there, and the rest beside it."""
 
-    def __init__(self, bar: Bar) -> None:
+    def __init__(self, bar: Bar, text: bool) -> None:
         self._bar = bar
+        self._has_bar = True
+        self._text = text
 
     def __call__(self, event: Event) -> None:
-        self._bar(event)
+        if self._has_bar:
+            self._bar(event)
+        if self._text and isinstance(event, Segment):
+            self._bar.close()
+            self._has_bar = not sys.stdout.isatty()  # there the text itself tells how far it is
+            print(event.text.strip(), flush=True)
         if isinstance(event, (Language, Notice)):
             self._bar.close()
             said = f"language: {event.text}" if isinstance(event, Language) else f"note: {event.text}"
@@ -74,5 +100,9 @@ def _body(heard: Transcript) -> str:
 def _write(body: str, output: str | None) -> None:
     if output is None:
         print(body)
-    else:
+        return
+    try:
         Path(output).write_text(body + "\n", encoding="utf-8")
+    except OSError:
+        print(body)  # for it may have taken hours
+        raise
