@@ -114,9 +114,9 @@ class Wheel(unittest.TestCase):
 
     def test_it_generates_and_transcribes_in_a_clean_environment(self):
         venv = self.folder / "venv"
-        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
         python = venv / "bin/python"
-        pip = [str(python), "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", str(self.wheel)]
+        pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-index", "--no-deps", str(self.wheel)]
         done = subprocess.run(pip, capture_output=True, text=True)
         self.assertEqual(done.returncode, 0, done.stderr)
         # The openvino package of the tests' own environment; PYTHONPATH and FLUID_LIBRARY stay out.
