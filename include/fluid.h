@@ -33,10 +33,14 @@
  * Forks      In a forked child every function that returns a fluid_status returns
  *            FLUID_ERROR_FORKED; call exec.
  * Process    The library is never unloaded; do not dlclose it in the hope of freeing memory,
- *            free engines. Returning from main with jobs running is fine. Only while OpenVINO
- *            is opened or loads a model may the process crash or hang as it ends, where another
- *            thread than the main one ends it, or the main one neither loaded the library nor
- *            made an engine (Linux; elsewhere unchecked).
+ *            free engines. Returning from main with jobs running is fine: it frees all engines,
+ *            and waits as fluid_engine_free does, also for those that other threads are freeing.
+ *            Exit handlers and destructors of static objects may find them gone: save what is to
+ *            be kept before. The process may crash or hang as it ends only while OpenVINO is
+ *            opened, loads a model or first runs it, where another thread than the main one ends
+ *            it, or the main one neither loaded the library nor made an engine; and where a
+ *            driver that fluid_devices or fluid_doctor asks on another thread takes 2 s more
+ *            (Linux; elsewhere unchecked).
  *
  * Threads
  *   any thread, any number at once:        all functions not named below
@@ -423,7 +427,7 @@ fluid_status fluid_engine_trim(struct fluid_engine *engine,
 // cannot be stopped (one node of a model's graph, the reading of a model's metadata) is waited
 // for. Handles of its models then are invalid; handles of its jobs live until they are freed,
 // their events and results too. Its jobs end with `FLUID_CANCELLED`, and so do the calls that
-// run them. Inside the log callback it does not wait. `NULL` does nothing.
+// run them. Inside the log callback it does not wait; the end of the process then does. `NULL` does nothing.
 //
 // Errors: `FLUID_ERROR_INVALID_HANDLE` when it was freed before.
 fluid_status fluid_engine_free(struct fluid_engine *engine);
@@ -1238,7 +1242,8 @@ fluid_status fluid_job_take_model(struct fluid_job *job, struct fluid_model **ou
 fluid_status fluid_job_attach(struct fluid_job *job, struct fluid_queue *queue);
 
 // Frees a job: cancels it if it runs; a thread that waits in `fluid_job_next` for it returns
-// `FLUID_CANCELLED`. Its events and its `fluid_job_json` text are gone. `NULL` does nothing.
+// `FLUID_CANCELLED`. Its events and its `fluid_job_json` text are gone. It waits for nothing: a loaded
+// model that nobody took gives its memory back by itself. `NULL` does nothing.
 //
 // Errors: `FLUID_ERROR_INVALID_HANDLE` when it was freed before.
 fluid_status fluid_job_free(struct fluid_job *job);

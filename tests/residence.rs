@@ -167,6 +167,20 @@ fn what_does_not_fit_is_refused_with_the_sums() {
     assert_eq!(ask(&try_load(&engine, "x", 500, json!({}), "").expect("room now")), "x");
 }
 
+/// Nobody waits for the thread that gives its memory back, but for the memory.
+#[test]
+fn an_untaken_model_makes_room_even_if_it_was_pinned() {
+    let engine = tight();
+    let name = format!("fake:{}", json!({"reply": "p", "memory": 600 * MIB}));
+    for _ in 0..20 {
+        let options = LoadOptions::parse(r#"{"pinned": true}"#).expect("valid options");
+        let job = engine.load(&name, options).expect("the load starts");
+        assert_eq!(read(&job).1, Ending::Done);
+        job.close();
+        drop(try_load(&engine, "x", 500, json!({}), "").expect("room now"));
+    }
+}
+
 #[test]
 fn who_waits_for_memory_is_let_in_when_others_have_ended() {
     let engine = tight();

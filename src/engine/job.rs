@@ -471,7 +471,7 @@ impl Job {
         state.queue.as_ref().is_some_and(|queue| !queue.is_closed())
     }
 
-    /// The reader leaves: waiting calls return, and the job stops.
+    /// The reader leaves: waiting calls return, and the job stops. Waits for nothing.
     pub fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;
@@ -479,7 +479,9 @@ impl Job {
             .then(|| std::mem::replace(&mut state.outcome, Outcome::Nothing));
         self.changed.notify_all();
         drop(state);
-        drop(orphan);
+        if let Some(Outcome::Model(model)) = orphan {
+            model.leave();
+        }
         self.request_stop(StopCause::Cancel);
     }
 

@@ -75,6 +75,12 @@ use crate::{log, own_thread};
 /// How long a trim waits for one model's memory.
 const TRIM_PATIENCE: Duration = Duration::from_secs(2);
 
+/// Waits until no model is computed with or loaded any more, of engines neither that other threads are freeing
+/// or that were freed where that does not wait: their native libraries are about to go. In the log callback it does not wait.
+pub fn stop_workers() {
+    worker::stop_all();
+}
+
 /// The owner of models and jobs. Dropping it is [`shut_down`](Self::shut_down).
 pub struct Engine {
     options: EngineOptions,
@@ -266,6 +272,6 @@ impl Drop for Engine {
 /// The error of `name`, which stands for `wanted`, where nothing is fetched, because of what `besides` says.
 fn fetch_first(name: &str, wanted: &Wanted, besides: &str) -> Error {
     let missing = wanted.missing(name);
-    let message = format!("{missing}{besides}; fetch {} with fluid_download", wanted.repo);
+    let message = format!("{missing}{besides}; fetch {name} with fluid_download");
     Error::new(ErrorKind::NotFound, message)
 }

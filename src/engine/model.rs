@@ -1,6 +1,7 @@
 //! A loaded model as callers hold it: what is known of it, and the way to its worker.
 #![forbid(unsafe_code)]
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 use serde_json::{json, Map, Value};
@@ -104,6 +105,8 @@ pub struct Model {
     setup: Setup,
     warm_up: WarmUp,
     worker: Arc<Worker>,
+    /// Nobody waits for its end.
+    left: AtomicBool,
 }
 
 impl std::fmt::Debug for Model {
@@ -114,7 +117,9 @@ impl std::fmt::Debug for Model {
 
 impl Drop for Model {
     fn drop(&mut self) {
-        self.stop();
+        if !*self.left.get_mut() {
+            self.stop();
+        }
     }
 }
 
@@ -127,8 +132,8 @@ impl Model {
         worker: Arc<Worker>,
     ) -> Arc<Self> {
         let ModelInfo { name, details, .. } = info;
-        let warm_up = WarmUp::default();
-        Arc::new(Self { name, details, skill, words, setup, warm_up, worker })
+        let (warm_up, left) = (WarmUp::default(), AtomicBool::new(false));
+        Arc::new(Self { name, details, skill, words, setup, warm_up, worker, left })
     }
 
     /// Has the model used once, behind whatever else there is to do.
@@ -167,6 +172,13 @@ impl Model {
             Skill::Embedding(embedder) => embedder.describe(&mut info),
         }
         Ok(Value::Object(info).to_string())
+    }
+
+    /// Has the jobs cancelled and the native memory given back, and waits for neither, nor will its drop. The engine
+    /// waits, when it is freed.
+    pub(super) fn leave(&self) {
+        self.left.store(true, Ordering::Relaxed);
+        self.worker.ask();
     }
 
     fn check_alive(&self) -> Result<()> {

@@ -121,7 +121,7 @@ pub(super) struct Tenancy {
     pub(super) bytes: u64,
     /// It has jobs, or is being loaded.
     pub(super) busy: bool,
-    /// It was asked to give its memory back, and will.
+    /// It was asked to give its memory back or to end, and will.
     pub(super) leaving: bool,
     /// It can be asked to.
     pub(super) movable: bool,
@@ -174,8 +174,9 @@ impl Residence {
         state.phase == Phase::Loaded && !state.closed
     }
 
+    /// Whether its memory stays taken whoever wants it.
     pub(super) fn is_pinned(&self) -> bool {
-        self.rules.pinned
+        self.rules.pinned && !self.signal.is_shut_down()
     }
 
     // --- callers ---
@@ -247,7 +248,9 @@ impl Residence {
         Tenancy {
             bytes: if state.phase == Phase::Unloaded { 0 } else { state.bytes },
             busy: state.users > 0 || state.phase == Phase::Loading,
-            leaving: state.asked.is_some() || state.phase == Phase::Leaving,
+            leaving: state.asked.is_some()
+                || state.phase == Phase::Leaving
+                || self.signal.is_shut_down(),
             movable: state.phase == Phase::Loaded && !self.rules.pinned,
             last_used: state.last_used,
         }

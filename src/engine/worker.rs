@@ -36,6 +36,20 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// character of a word; see `prompt::LONGEST_WORD`.
 const STACK: usize = 512 << 20;
 
+/// The workers of all engines, of those that are gone or just being freed, too.
+static RUNNING: Mutex<Vec<Arc<Worker>>> = Mutex::new(Vec::new());
+
+/// Stops all workers, whoever else does already, and waits until their threads have ended.
+pub(super) fn stop_all() {
+    let running = RUNNING.lock().clone();
+    for worker in &running {
+        worker.ask();
+    }
+    for worker in &running {
+        worker.stop();
+    }
+}
+
 /// A worker thread, seen from outside.
 pub(super) struct Worker {
     signal: Signal,
@@ -78,6 +92,8 @@ impl Worker {
         });
         let thread = std::thread::Builder::new().name("fluid-model".into()).stack_size(STACK);
         let own = Arc::clone(&worker);
+        let mut running = RUNNING.lock();
+        running.retain(|worker| !worker.is_finished());
         // Held while the thread is made, so that it is known before anybody can join it.
         let mut slot = worker.thread.lock();
         let handle = thread.spawn(move || own.run(load, &woken)).map_err(|error| {
@@ -85,6 +101,7 @@ impl Worker {
         })?;
         *slot = Some(handle);
         drop(slot);
+        running.push(Arc::clone(&worker));
         Ok(worker)
     }
 

@@ -8,17 +8,18 @@ use super::handle::{fluid_engine, fluid_job, Table};
 use super::model::MODELS;
 use super::status::{fluid_status, FLUID_OK};
 use super::{job, pointer, process, string};
-use crate::engine::Engine;
+use crate::engine::{self, Engine};
 use crate::error::Result;
 use crate::request::EngineOptions;
 
 pub(super) static ENGINES: Table<Engine> = Table::new(0xf1d1, "engine");
 
-/// Frees all engines, for the process is about to end.
+/// Frees all engines, for the process is about to end, and waits for those that are being freed.
 pub(super) fn shut_down_all() {
     for engine in ENGINES.remove_all(|_| true) {
         engine.shut_down();
     }
+    engine::stop_workers();
 }
 
 /// Makes an engine. Several can live side by side; each has its own models and threads.
@@ -179,7 +180,7 @@ pub(super) unsafe fn hand_out_json(
 /// cannot be stopped (one node of a model's graph, the reading of a model's metadata) is waited
 /// for. Handles of its models then are invalid; handles of its jobs live until they are freed,
 /// their events and results too. Its jobs end with `FLUID_CANCELLED`, and so do the calls that
-/// run them. Inside the log callback it does not wait. `NULL` does nothing.
+/// run them. Inside the log callback it does not wait; the end of the process then does. `NULL` does nothing.
 ///
 /// Errors: `FLUID_ERROR_INVALID_HANDLE` when it was freed before.
 #[no_mangle]

@@ -258,7 +258,8 @@ pub extern "C" fn fluid_job_attach(job: *mut fluid_job, queue: *mut fluid_queue)
 }
 
 /// Frees a job: cancels it if it runs; a thread that waits in `fluid_job_next` for it returns
-/// `FLUID_CANCELLED`. Its events and its `fluid_job_json` text are gone. `NULL` does nothing.
+/// `FLUID_CANCELLED`. Its events and its `fluid_job_json` text are gone. It waits for nothing: a loaded
+/// model that nobody took gives its memory back by itself. `NULL` does nothing.
 ///
 /// Errors: `FLUID_ERROR_INVALID_HANDLE` when it was freed before.
 #[no_mangle]

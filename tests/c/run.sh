@@ -285,7 +285,7 @@ example_two_models_fails() {
 
 # Wherever OpenVINO is when the process ends: in its search for devices, in a load, in a transcription.
 early_exit() {
-    local ms step=2
+    local ms mode step=2
     [ "${FLUID_SOAK:-}" != full ] || step=1
     for ms in $(seq 0 $((10 * step)) 150); do
         silent 20 "$OUT/early_exit" "$ms" || { echo "while asked, after $ms ms"; return 1; }
@@ -293,8 +293,15 @@ early_exit() {
     for ms in $(seq 100 $((100 * step)) 1300); do
         silent 20 "$OUT/early_exit" "$ms" "$SPEECH" || { echo "with a model, after $ms ms"; return 1; }
     done
-    for ms in 0 150; do
-        silent 20 "$OUT/early_exit" "$ms" "$SPEECH" exit || { echo "exit in another thread, after $ms ms"; return 1; }
+    for mode in hears exit; do
+        for ms in 0 150; do
+            silent 20 "$OUT/early_exit" "$ms" "$SPEECH" $mode || { echo "$mode, after $ms ms"; return 1; }
+        done
+    done
+    for mode in free log; do
+        for ms in $(seq 100 $((50 * step)) 1000); do
+            silent 20 "$OUT/early_exit" "$ms" "$SPEECH" $mode || { echo "$mode, after $ms ms"; return 1; }
+        done
     done
 }
 

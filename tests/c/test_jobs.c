@@ -152,6 +152,35 @@ static void loads(fluid_engine *engine) {
     CHECK(threads_settle(threads) == threads);
 }
 
+static int let_go, went;
+
+/* Holds the model's thread up where it has freed the model. */
+static void holds_up(fluid_log_level level, const char *line, void *user_data) {
+    (void)level;
+    (void)user_data;
+    if (strstr(line, ": freed") != NULL) {
+        for (int i = 0; i < 2000 && !GET(let_go); i++) {
+            sleep_ms(1);
+        }
+        SET(went, 1);
+    }
+}
+
+/* The free of a loaded model that nobody took waits for nothing; that of the engine then does. */
+static void untaken(void) {
+    fluid_engine *engine = new_engine(NULL);
+    fluid_job *job = NULL;
+    EXPECT(fluid_load_model_start(engine, path, LOAD, &job), FLUID_OK);
+    CHECK(drain(job) == FLUID_OK);
+    EXPECT(fluid_log_set(holds_up, NULL, FLUID_LOG_INFO), FLUID_OK);
+    EXPECT(fluid_job_free(job), FLUID_OK);
+    CHECK(!GET(went));
+    SET(let_go, 1);
+    EXPECT(fluid_engine_free(engine), FLUID_OK);
+    CHECK(GET(went));
+    EXPECT(fluid_log_set(NULL, NULL, FLUID_LOG_INFO), FLUID_OK);
+}
+
 /* A load that was given up while its last step, compiling a large template, runs: the model that
  * still comes of it is freed on its own thread, while the engine waits for that thread. */
 static void abandoned_load(void) {
@@ -213,6 +242,7 @@ int main(int argc, char **argv) {
     loads(engine);
     EXPECT(fluid_engine_free(engine), FLUID_OK);
     queue_full();
+    untaken();
     abandoned_load();
     CHECK(threads_settle(1) == 1);
     return 0;
