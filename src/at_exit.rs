@@ -5,8 +5,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::OnceLock;
 
-/// How often it is set anew at most: the C library keeps each for good, in 32 bytes.
-const MOST: usize = 1024;
+/// How often it is set anew at most, for some thousand loads: the C library keeps each for good, in 32 bytes.
+const MOST: usize = 1 << 14;
 
 static SET: OnceLock<fn()> = OnceLock::new();
 

@@ -22,7 +22,7 @@ mod threads;
 mod words;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use llama_cpp_2::llama_backend::LlamaBackend;
 use once_cell::sync::OnceCell;
@@ -43,6 +43,7 @@ use super::{
     Adapter, Backend, BatchToken, Decoded, Facts, Interrupt, Limits, Listener, Loaded, LoadedText,
     Progress, Tokenizer,
 };
+use crate::at_exit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::log;
 use crate::request::LoadOptions;
@@ -67,9 +68,11 @@ fn start() -> Result<()> {
         threads::count_cores();
         // SAFETY: called before anything else of llama.cpp; the callback keeps to its contract.
         unsafe { shim::fluid_llama_prepare(Some(shim::on_log)) };
-        LlamaBackend::init().map_err(|error| {
+        let started = LlamaBackend::init().map_err(|error| {
             Error::new(ErrorKind::Backend, format!("llama.cpp does not start: {error}"))
-        })
+        });
+        at_exit::set_anew();
+        started
     })?;
     Ok(())
 }
@@ -77,7 +80,11 @@ fn start() -> Result<()> {
 /// The processor and the GPUs that llama.cpp can use.
 pub(super) fn devices() -> Result<Vec<Device>> {
     start()?;
-    Ok(device::devices()?.into_iter().map(|native| native.device).collect())
+    let devices = device::devices()?;
+    // Drivers have been opened.
+    static LISTED: Once = Once::new();
+    LISTED.call_once(at_exit::set_anew);
+    Ok(devices.into_iter().map(|native| native.device).collect())
 }
 
 pub(super) use self::machine::{missing as missing_instructions, needed as needed_instructions};
@@ -109,7 +116,9 @@ pub(super) fn load(
         }
         .map_err(|error| of_the_gpu(error, native))
     };
-    let (mut loaded, choice) = first_that_works(Asked::of(options), &offer, notice, load_on)?;
+    let loaded = first_that_works(Asked::of(options), &offer, notice, load_on);
+    at_exit::set_anew();
+    let (mut loaded, choice) = loaded?;
     if let Some(loaded) = &mut loaded {
         choice.describe(&mut loaded.info_mut().details);
     }

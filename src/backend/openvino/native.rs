@@ -3,6 +3,8 @@
 use std::ffi::{c_char, CString};
 use std::path::Path;
 use std::ptr::{null, null_mut, NonNull};
+use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
 
 use openvino_sys::{self as sys, ov_status_e};
 
@@ -283,6 +285,8 @@ pub struct Compiled {
     pointer: NonNull<sys::ov_compiled_model_t>,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
+    /// Whether an inference has ended.
+    ran: Arc<AtomicBool>,
 }
 
 // SAFETY: the native object is reference-counted, and no thread is tied to it.
@@ -292,7 +296,7 @@ unsafe impl Sync for Compiled {}
 
 impl Compiled {
     fn new(pointer: NonNull<sys::ov_compiled_model_t>) -> Result<Self> {
-        let mut compiled = Self { pointer, inputs: vec![], outputs: vec![] };
+        let mut compiled = Self { pointer, inputs: vec![], outputs: vec![], ran: Arc::default() };
         let pointer = pointer.as_ptr();
         // SAFETY: the compiled model is alive, nothing changes one, and the functions are OpenVINO's
         // for them.
@@ -332,7 +336,7 @@ impl Compiled {
         let status = unsafe { sys::ov_compiled_model_create_infer_request(compiled, &mut pointer) };
         check(status, ErrorKind::Backend, || "making an inference request".into())?;
         // SAFETY: made by the call above for us.
-        Ok(unsafe { Request::own(own(pointer, "request")?) })
+        Ok(unsafe { Request::own(own(pointer, "request")?, Arc::clone(&self.ran)) })
     }
 
     /// A property as text, such as `EXECUTION_DEVICES`.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ptr::{null_mut, NonNull};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,8 +40,8 @@ enum State {
 pub struct Request {
     pointer: NonNull<sys::ov_infer_request_t>,
     state: State,
-    /// Whether an inference has ended.
-    ran: bool,
+    /// Whether an inference of its compiled model has ended.
+    ran: Arc<AtomicBool>,
     // Held while OpenVINO may read or write their memory.
     inputs: BTreeMap<String, Arc<Tensor>>,
     outputs: BTreeMap<String, Tensor>,
@@ -50,13 +51,18 @@ pub struct Request {
 unsafe impl Send for Request {}
 
 impl Request {
+    /// `ran`: whether an inference of its compiled model has ended.
+    ///
     /// # Safety
     /// `pointer` is a request that is the caller's to free.
-    pub(super) unsafe fn own(pointer: NonNull<sys::ov_infer_request_t>) -> Self {
+    pub(super) unsafe fn own(
+        pointer: NonNull<sys::ov_infer_request_t>,
+        ran: Arc<AtomicBool>,
+    ) -> Self {
         Self {
             pointer,
             state: State::Empty,
-            ran: false,
+            ran,
             inputs: BTreeMap::new(),
             outputs: BTreeMap::new(),
         }
@@ -217,6 +223,7 @@ impl Request {
         // SAFETY: as above. It must have ended, however it does, before tensors are touched.
         let status = unsafe { sys::ov_infer_request_wait(self.pointer.as_ptr()) };
         if status == ov_status_e::INFER_CANCELLED {
+            self.note_end();
             self.state = State::Empty;
             return Ok(false);
         }
@@ -225,14 +232,19 @@ impl Request {
     }
 
     fn ended(&mut self, status: ov_status_e) -> Result<()> {
-        if !std::mem::replace(&mut self.ran, true) {
-            at_exit::set_anew();
-        }
+        self.note_end();
         self.state = match status {
             ov_status_e::OK => State::Done,
             _ => State::Empty,
         };
         check(status, ErrorKind::Backend, || "an inference failed".into())
+    }
+
+    /// A compiled model's first inference makes more of OpenVINO's static objects.
+    fn note_end(&self) {
+        if !self.ran.swap(true, Ordering::Relaxed) {
+            at_exit::set_anew();
+        }
     }
 
     fn idle(&self) -> Result<()> {
