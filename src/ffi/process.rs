@@ -116,13 +116,30 @@ fn before_exit() {
 /// as it was registered.
 extern "C" fn end() {
     static SURVEYS_END: OnceLock<Instant> = OnceLock::new();
-    if !is_forked() {
+    if !is_forked() && !are_threads_gone() {
         // Nothing is left to tell a panic to.
         let _ = catch_unwind(AssertUnwindSafe(|| {
             engine::shut_down_all();
             survey::close(*SURVEYS_END.get_or_init(|| Instant::now() + SURVEY_PATIENCE));
         }));
     }
+}
+
+/// Whether the process has no other threads any more: on Windows, a library's exit handlers run when they have been killed.
+/// To join them would panic, and nothing is left to stop.
+#[cfg(windows)]
+fn are_threads_gone() -> bool {
+    #[link(name = "ntdll")]
+    extern "system" {
+        fn RtlDllShutdownInProgress() -> u8;
+    }
+    // SAFETY: it takes nothing, and only looks.
+    unsafe { RtlDllShutdownInProgress() != 0 }
+}
+
+#[cfg(not(windows))]
+fn are_threads_gone() -> bool {
+    false
 }
 
 /// Our panics go to the log and into a status; those of a host in the same Rust runtime (tests,
