@@ -46,8 +46,9 @@ pub fn openvino(
 /// Waits until nobody is asked any more, up to `until`; from then on nobody will be. For the end of the
 /// process, which takes from native libraries what they work with.
 pub fn close(until: Instant) {
-    LLAMA.close(until);
+    // First, for its static objects do go, llama.cpp's not on every system.
     OPENVINO.close(until);
+    LLAMA.close(until);
 }
 
 impl Asked {
@@ -65,6 +66,9 @@ impl Asked {
         const LATE: &str = "has not answered an earlier question yet";
         let until = Instant::now() + patience;
         let closed = self.turn.try_lock_until(until).ok_or(LATE)?;
+        if Instant::now() >= until {
+            return Err(LATE.to_owned());
+        }
         if *closed {
             return Err("is not asked any more, for the process ends".to_owned());
         }
@@ -75,6 +79,7 @@ impl Asked {
                 return Err(LATE.to_owned());
             }
         }
+        let asked = Instant::now();
         let (sender, receiver) = crossbeam_channel::bounded(1);
         let work = move || {
             OwnThread::default().enter();
@@ -88,7 +93,7 @@ impl Asked {
         match receiver.recv_deadline(until) {
             Err(RecvTimeoutError::Timeout) => {
                 self.late.lock().push(thread);
-                Err(format!("did not answer in {:.1} s", patience.as_secs_f32()))
+                Err(format!("did not answer in {:.1} s", asked.elapsed().as_secs_f32()))
             }
             answer => {
                 let _ = thread.join();
@@ -135,6 +140,14 @@ mod tests {
             std::thread::sleep(Duration::from_millis(1));
         }
         assert_eq!(SLOW.ask(soon, || 8), Ok(8));
+    }
+
+    #[test]
+    fn who_has_no_time_left_asks_nothing() {
+        static WELL: Asked = Asked::new();
+        let late = WELL.ask(Duration::ZERO, || 7);
+        assert_eq!(late, Err("has not answered an earlier question yet".to_owned()));
+        assert!(WELL.late.lock().is_empty());
     }
 
     #[test]
