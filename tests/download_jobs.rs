@@ -145,7 +145,7 @@ fn the_blocking_call_returns_the_result_or_says_why_not() {
         (REPO, r#"{"revison": "x"}"#, FLUID_ERROR_INVALID_REQUEST, "revison"),
         (REPO, r#"{"model_type": "cat"}"#, FLUID_ERROR_INVALID_REQUEST, "model_type"),
         ("owner/../etc", "{}", FLUID_ERROR_INVALID_ARGUMENT, ".."),
-        ("../../nowhere", "{}", FLUID_ERROR_NOT_FOUND, "nowhere"),
+        ("../../nowhere", "{}", FLUID_ERROR_INVALID_ARGUMENT, "nowhere"),
         (REPO, r#"{"local_name": "../x"}"#, FLUID_ERROR_INVALID_REQUEST, "local_name"),
         ("someone/other/a.gguf", "{}", FLUID_ERROR_ACCESS_DENIED, "someone/other"),
     ] {

@@ -164,6 +164,7 @@ fn names_that_stand_for_nothing_are_refused_with_a_sentence() {
         ("/nowhere/a.gguf", "FLUID_ERROR_NOT_FOUND", "/nowhere/a.gguf"),
         ("qwen3-0.6", "FLUID_ERROR_NOT_FOUND", "near it are: qwen3-0.6b"),
         ("nothing-like-it", "FLUID_ERROR_NOT_FOUND", "owner/repo/file.gguf"),
+        ("", "FLUID_ERROR_INVALID_ARGUMENT", "name is empty"),
     ] {
         let (found, message) = refused(&engine, name, SMALL);
         assert_eq!(found, status, "{name}: {message}");
@@ -172,6 +173,17 @@ fn names_that_stand_for_nothing_are_refused_with_a_sentence() {
     let (found, message) = refused(&engine, "owner/repo", r#"{"download": false}"#);
     assert_eq!(found, "FLUID_ERROR_NOT_FOUND");
     assert!(message.contains("owner/repo") && message.contains("fluid_download"), "{message}");
+    // What is here is of another quantisation.
+    folder.write("llm/other/m-Q4_K_M.gguf", gguf::tiny_llama(1));
+    let offline = Engine::new(&json!({"model_dir": folder.at(""), "offline": true}).to_string());
+    for (engine, options, words) in [
+        (&engine, r#"{"download": false}"#, "fetch owner/other:Q8_0 with fluid_download"),
+        (&offline, "", "owner/other:Q8_0 would have to come from a hub, and may not be fetched"),
+    ] {
+        let (found, message) = refused(engine, "owner/other:Q8_0", options);
+        assert_eq!(found, "FLUID_ERROR_NOT_FOUND");
+        assert!(message.contains(words), "{message}");
+    }
     let (found, message) = refused(&engine, "qwen3-0.6b", r#"{"model_type": "audio"}"#);
     assert_eq!(found, "FLUID_ERROR_INVALID_REQUEST");
     assert!(message.starts_with("model_type: ") && message.contains("whisper"), "{message}");

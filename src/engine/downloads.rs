@@ -161,8 +161,8 @@ fn find(store: &Store, name: &str, options: &DownloadOptions) -> Result<Found> {
         return match store.find(name, *kind)? {
             Found::Here(path) if !path.exists() => {
                 let message =
-                    format!("{name}: there is no such file or folder; a hub has owner/name");
-                Err(Error::new(ErrorKind::NotFound, message))
+                    format!("\"{name}\" is a path, where no model is; a hub has owner/name");
+                Err(Error::new(ErrorKind::InvalidArgument, message))
             }
             found => Ok(found),
         };

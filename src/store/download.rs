@@ -57,7 +57,11 @@ pub fn download(
     is_to_run: bool,
     watch: &mut dyn FnMut(&Progress<'_>) -> bool,
 ) -> Result<Option<Downloaded>> {
-    hub.check_online(&wanted.missing(&wanted.repo))?;
+    hub.check_online(&match &wanted.lacking {
+        Some(_) => wanted.missing(&wanted.name()),
+        // It may be here all the same, where more than a name was asked for.
+        None => format!("{} would have to come from a hub", wanted.name()),
+    })?;
     let mut go_on = || watch(&Progress::Listing);
     let Some(snapshot) = hub.snapshot(&wanted.repo, &wanted.revision, &mut go_on)? else {
         return Ok(None);

@@ -7,11 +7,8 @@ use super::gguf_files::{self, GgufModel};
 use super::local::{models_in, Format, Local};
 use super::names::{self, is_gguf, Name, Remote};
 use super::short_names::{self, SHORT_NAMES};
-use super::{Found, Kind, Manifest, Store, Wanted};
+use super::{Found, Kind, Manifest, Store, Wanted, MAIN};
 use crate::error::{Error, ErrorKind, Result};
-
-/// The revision of a repository that is meant when a name says none.
-const MAIN: &str = "main";
 
 impl Store {
     /// What `name` stands for, of `kind` if one is given: a path, a model of the model folder, a
@@ -22,6 +19,10 @@ impl Store {
     /// called so; the message names those that are called alike. `InvalidModel`: it is here, but
     /// not whole, and nothing says where it is from.
     pub fn find(&self, name: &str, kind: Option<Kind>) -> Result<Found> {
+        if name.is_empty() {
+            let message = format!("the model's name is empty; {}", names::FORMS);
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
         let is_there = Path::new(name).exists();
         let may_be_path = is_gguf(name) || name.contains(std::path::is_separator);
         if names::is_path(name) || (is_there && may_be_path) {

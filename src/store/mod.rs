@@ -25,6 +25,9 @@ use self::seen::Seen;
 pub use self::short_names::{ShortName, SHORT_NAMES};
 use crate::log::log;
 
+/// The revision of a repository that is meant when a name says none.
+const MAIN: &str = "main";
+
 pub use download::{download, Downloaded};
 
 /// What a model is for. Each kind has its folder in the model folder, as Fluid Server has them.
@@ -87,6 +90,19 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// A name for it that a hub understands.
+    pub fn name(&self) -> String {
+        let mut name = self.repo.clone();
+        if self.revision != MAIN {
+            name = format!("{name}@{}", self.revision);
+        }
+        match (&self.file, &self.quant) {
+            (Some(file), _) => format!("{name}/{file}"),
+            (None, Some(quant)) => format!("{name}:{quant}"),
+            (None, None) => name,
+        }
+    }
+
     /// Why `name`, which stands for this, leads to no model that is here.
     pub fn missing(&self, name: &str) -> String {
         match &self.lacking {

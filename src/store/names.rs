@@ -86,13 +86,13 @@ impl Remote {
     }
 }
 
-/// Whether `name` can only be meant as a path: an absolute one, one that begins at the current
-/// folder or the one around it, or an empty one, which is never there.
+/// Whether `name` can only be meant as a path: an absolute one, or one that begins at the current
+/// folder or the one around it.
 pub(super) fn is_path(name: &str) -> bool {
     let begins = |start: &str| {
         name.strip_prefix(start).is_some_and(|rest| rest.starts_with(std::path::is_separator))
     };
-    name.is_empty() || Path::new(name).is_absolute() || begins(".") || begins("..")
+    Path::new(name).is_absolute() || begins(".") || begins("..")
 }
 
 /// Whether a file of this name holds a GGUF model.

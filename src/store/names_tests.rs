@@ -81,7 +81,7 @@ fn what_leads_elsewhere_is_refused_with_a_sentence() {
 
 #[test]
 fn paths_are_told_from_names() {
-    for path in ["", "/a", "./a.gguf", "../a"] {
+    for path in ["/a", "./a.gguf", "../a"] {
         assert!(is_path(path), "{path}");
     }
     for name in ["a", "a/b", ".a", "..a/b", "..", "a/../b"] {

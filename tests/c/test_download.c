@@ -45,6 +45,8 @@ static void refusals(fluid_engine *engine) {
     fluid_job *job = NULL;
     EXPECT_SAYS(fluid_download(engine, NULL, NULL, NULL, NULL, &json), FLUID_ERROR_INVALID_ARGUMENT, "name is NULL");
     EXPECT_SAYS(fluid_download(NULL, "owner/name", NULL, NULL, NULL, &json), FLUID_ERROR_INVALID_HANDLE, "NULL");
+    EXPECT_SAYS(fluid_download(engine, "", NULL, NULL, NULL, &json), FLUID_ERROR_INVALID_ARGUMENT, "is empty");
+    EXPECT_SAYS(fluid_download(engine, "../x", NULL, NULL, NULL, &json), FLUID_ERROR_INVALID_ARGUMENT, "\"../x\" is a path");
     EXPECT_SAYS(fluid_download(engine, "owner/name", "{", NULL, NULL, &json), FLUID_ERROR_INVALID_JSON, "options");
     EXPECT_SAYS(fluid_download(engine, "owner/name", "{\"file\": 1}", NULL, NULL, &json), FLUID_ERROR_INVALID_REQUEST,
                 "file");
@@ -55,7 +57,9 @@ static void refusals(fluid_engine *engine) {
 
 static void offline(int port) {
     fluid_engine *engine = engine_for(port, "true");
-    EXPECT_SAYS(fluid_download(engine, "owner/name", NULL, NULL, NULL, NULL), FLUID_ERROR_NOT_FOUND, "owner/name");
+    EXPECT_SAYS(fluid_download(engine, "owner/name", NULL, NULL, NULL, NULL), FLUID_ERROR_NOT_FOUND, "owner/name would");
+    EXPECT_SAYS(fluid_download(engine, "owner/name", "{\"revision\": \"v2\", \"file\": \"a.gguf\"}", NULL, NULL, NULL),
+                FLUID_ERROR_NOT_FOUND, "owner/name@v2/a.gguf would have to come from a hub, and may not");
     EXPECT(fluid_engine_free(engine), FLUID_OK);
 }
 
