@@ -729,8 +729,9 @@ fluid_status fluid_models(struct fluid_engine *engine,
 // | `contexts` | totals of other lengths: `[{"n_ctx": 2048, "total_bytes": 1, "fits": true}]` |
 //
 // What is resident after a load differs from the total by up to 10 % for the models of this
-// project's tests; of Whisper models it is up to 20 % less on processors without AMX. The figures are those of a CPU that computes all of it, also where `device` is another
-// one: the parts of a model that go to a GPU take its memory instead.
+// project's tests; of Whisper models it is up to 20 % less on processors without AMX. The figures
+// are those of a CPU that computes all of it, also where `device` is another one: the parts of a
+// model that go to a GPU take its memory instead.
 //
 // Errors: those of `fluid_load_model` that concern the files and the options, and
 // `FLUID_ERROR_NOT_FOUND` for a model that is not here, even if a hub has it. What only shows

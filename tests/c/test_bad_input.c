@@ -284,7 +284,7 @@ static void bad_files(void) {
     CHECK(fread(head, 1, sizeof head, whole) == sizeof head && fclose(whole) == 0);
     snprintf(name, sizeof name, "%s/missing.gguf", folder);
     bad_file(name, FLUID_ERROR_NOT_FOUND);
-    bad_file("", FLUID_ERROR_NOT_FOUND);
+    bad_file("", FLUID_ERROR_INVALID_ARGUMENT);
     bad_file(folder, FLUID_ERROR_NOT_FOUND);
     snprintf(name, sizeof name, "%s/file", folder);
     write_file(name, "", 0);
