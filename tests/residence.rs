@@ -220,14 +220,20 @@ fn a_job_that_waits_for_memory_stops_in_time() {
     assert_eq!(read(&busy).1, Ending::Cancelled);
 }
 
-#[test]
-fn a_slow_reader_does_not_keep_memory_from_others() {
-    let engine = engine(r#"{"max_memory": 1.0, "event_queue": 2}"#);
-    let first = load(&engine, "first", 600);
-    let second = load(&engine, "more than two events", 600);
+/// A model that has its memory from a second one, whose job nobody reads and has more to say than two events.
+fn unread_while_another_answers(engine: &Engine) -> (Arc<Model>, Arc<Model>, Arc<Job>) {
+    let first = load(engine, "first", 600);
+    let second = load(engine, "more than two events", 600);
     let unread = start(&second, ASK);
     wait_for("a full queue", || !unread.has_room());
     assert_eq!(ask(&first), "first");
+    (first, second, unread)
+}
+
+#[test]
+fn a_slow_reader_does_not_keep_memory_from_others() {
+    let engine = engine(r#"{"max_memory": 1.0, "event_queue": 2}"#);
+    let (_first, _second, unread) = unread_while_another_answers(&engine);
     // Nothing of it is lost.
     assert_eq!(read(&unread), ("more than two events".into(), Ending::Done));
 }
@@ -235,11 +241,7 @@ fn a_slow_reader_does_not_keep_memory_from_others() {
 #[test]
 fn a_free_while_unloaded_keeps_what_was_said() {
     let engine = engine(r#"{"max_memory": 1.0, "event_queue": 2}"#);
-    let first = load(&engine, "first", 600);
-    let second = load(&engine, "more than two events", 600);
-    let unread = start(&second, ASK);
-    wait_for("a full queue", || !unread.has_room());
-    assert_eq!(ask(&first), "first");
+    let (_first, second, unread) = unread_while_another_answers(&engine);
     assert_eq!(state(&second), "unloaded");
     second.stop();
     let (text, ending) = read(&unread);

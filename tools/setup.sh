@@ -47,7 +47,10 @@ check_architecture() {
     esac
     case "$(uname -m)" in
         x86_64 | amd64) ;;
-        aarch64 | arm64) say "setup: $(uname -m) is written for and unchecked" ;;
+        aarch64 | arm64)
+            [ $OS != windows ] || die "the pinned llama.cpp does not build on Windows on arm64; x86_64 does"
+            say "setup: $(uname -m) is written for and unchecked"
+            ;;
         *) die "the processor is $(uname -m); libfluid builds for x86_64 (aarch64 is unchecked)" ;;
     esac
 }
